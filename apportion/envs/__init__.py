@@ -1,0 +1,1 @@
+"""Running graphs: workers, the dispatcher, operators, the environment."""

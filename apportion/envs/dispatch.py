@@ -1,0 +1,266 @@
+"""Draws, bought once: look in the bank, reserve, book, send, retry, record.
+
+Everything between "I need sample 3 of this prompt from that model" and a completion that is on record. It knows
+nothing of graphs or examples. Cancelling a caller does not cancel a purchase that others wait for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from apportion.envs.limits import Allowance, Spend
+from apportion.envs.worker import Message, Reply, Request, Sampling, Worker
+from apportion.errors import WorkerError
+from apportion.graphs.cost import ModelCard, call_flops, call_usd
+from apportion.store.calls import (
+    MOST_PURCHASES,
+    Attempt,
+    Billed,
+    Booking,
+    Calls,
+    Draw,
+    DrawStatus,
+    Spender,
+    draw_key,
+)
+
+ATTEMPTS = 5  # requests for one draw in one session: with the pauses below some five seconds of outage are ridden out
+BACKOFF_S = 0.5  # first pause; doubles each time, with full jitter so that 64 callers do not come back as one
+MOST_BACKOFF_S = 30.0
+MOST_RETRY_AFTER_S = 120.0  # a server that asks for more is treated as down
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A model that can be called.
+
+    Attributes:
+        card: size and prices, for the ledger.
+        worker: makes one attempt.
+        served_name: the server's name for the model.
+        identity: what makes two models the same for the bank, whatever the task calls them.
+        concurrency: requests in flight at most.
+        seeds: whether the server takes a per-request seed.
+    """
+
+    card: ModelCard
+    worker: Worker
+    served_name: str
+    identity: str
+    concurrency: int
+    seeds: bool = False
+    slots: asyncio.Semaphore = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "slots", asyncio.Semaphore(self.concurrency))
+
+
+class Dispatcher:
+    """Gives draws, from the bank or from a server.
+
+    Args:
+        calls: bank and ledger.
+        endpoints: by model name.
+        allowance: the purse of the run.
+        backoff_s: first pause before a retry, in seconds.
+    """
+
+    def __init__(
+        self,
+        calls: Calls,
+        endpoints: Mapping[str, Endpoint],
+        allowance: Allowance,
+        backoff_s: float = BACKOFF_S,
+    ) -> None:
+        self.calls = calls
+        self.endpoints = endpoints
+        self.allowance = allowance
+        self._backoff_s = backoff_s
+        self._jitter = random.Random()  # pauses only: no result depends on it
+        self._purchases: dict[tuple[str, int], asyncio.Task[Draw]] = {}
+        self._in_flight: dict[str, int] = dict.fromkeys(endpoints, 0)
+
+    @property
+    def in_flight(self) -> int:
+        """Requests in flight over all endpoints."""
+        return sum(self._in_flight.values())
+
+    async def draw(
+        self, model: str, messages: tuple[Message, ...], sampling: Sampling, index: int, spender: Spender
+    ) -> Draw:
+        """One completion of a prompt by a model.
+
+        Args:
+            index: which of the independent samples; each is bought once and kept for ever.
+
+        Raises:
+            LimitReached: it is not in the bank and may not be bought.
+            StoreError: the store cannot be written.
+        """
+        endpoint = self.endpoints[model]
+        key, record = draw_key(
+            endpoint.identity,
+            [[message.role, message.content] for message in messages],
+            [sampling.temperature, sampling.max_tokens, sampling.top_p, list(sampling.stop)],
+        )
+        purchase = self._purchases.get((key, index))
+        if purchase is None:
+            banked = self.calls.find(key, index)
+            if banked is not None:
+                self.calls.hit(spender, key, index)
+                return banked
+            seed = int(key[:7], 16) + index if endpoint.seeds else None
+            order = _Order(model, endpoint, Request(endpoint.served_name, messages, sampling, seed), key, record, index)
+            purchase = asyncio.create_task(self._buy(order, spender))
+            self._purchases[key, index] = purchase
+            purchase.add_done_callback(lambda _: self._purchases.pop((key, index)))
+            return await asyncio.shield(purchase)
+        draw = await asyncio.shield(purchase)
+        self.calls.hit(spender, key, index)
+        return draw
+
+    async def close(self) -> None:
+        """Cancel what is in flight and close the workers."""
+        for purchase in list(self._purchases.values()):
+            purchase.cancel()
+        await asyncio.gather(*self._purchases.values(), return_exceptions=True)
+        for worker in {id(e.worker): e.worker for e in self.endpoints.values()}.values():
+            await worker.close()
+
+    async def _buy(self, order: _Order, spender: Spender) -> Draw:
+        async with order.endpoint.slots:
+            most = order.most()
+            await self.allowance.reserve(most)
+            try:
+                booking = await self.calls.book(spender, order.model, order.key, order.record, order.index)
+            except BaseException:
+                self.allowance.settle(most, Spend())
+                raise
+            if isinstance(booking, Draw):
+                self.allowance.settle(most, Spend())
+                self.calls.hit(spender, order.key, order.index)
+                return booking
+            try:
+                return await self._pursue(order, booking, most)
+            except BaseException:
+                self.calls.abandon(booking.call)
+                raise
+
+    async def _pursue(self, order: _Order, booking: Booking, most: Spend) -> Draw:
+        """Send until there is a reply, or no more may be sent. `most` is reserved on entry."""
+        purchases = booking.purchases
+        for n in itertools.count():
+            error, draw, attempt = await self._send(order, booking.call, n, most)
+            if error is not None:
+                purchases += attempt.billed == "possibly"
+                if error.retryable and purchases < MOST_PURCHASES and n + 1 < ATTEMPTS:
+                    self.calls.record_attempt(booking.call, n, attempt)
+                    await asyncio.sleep(self._pause_s(n, error.retry_after_s))
+                    await self.allowance.reserve(most)
+                    continue
+            self.calls.finish(booking.call, n, attempt, draw)
+            return draw
+        raise AssertionError("unreachable: the count has no end")
+
+    async def _send(self, order: _Order, call: int, n: int, most: Spend) -> tuple[WorkerError | None, Draw, Attempt]:
+        """Make one request and settle what it cost."""
+        self._in_flight[order.model] += 1
+        in_flight = self._in_flight[order.model]
+        started = time.perf_counter()
+        error = None
+        try:
+            draw, attempt = order.completed(await order.endpoint.worker.complete(order.request), in_flight)
+        except WorkerError as failure:
+            error = failure
+            draw, attempt = order.failed(failure, time.perf_counter() - started)
+        except BaseException:
+            # Cancelled in flight: the provider may have charged, so that is booked before we go.
+            attempt = order.lost(time.perf_counter() - started)
+            self.allowance.settle(most, _spend(attempt))
+            self.calls.record_attempt(call, n, attempt)
+            raise
+        finally:
+            self._in_flight[order.model] -= 1
+        self.allowance.settle(most, _spend(attempt))
+        return error, draw, attempt
+
+    def _pause_s(self, n: int, retry_after_s: float | None) -> float:
+        """Seconds to wait after the attempt number `n`: what the server asks, else exponential with full jitter."""
+        jittered = self._jitter.uniform(0.5, 1.0) * min(MOST_BACKOFF_S, self._backoff_s * 2.0**n)
+        if retry_after_s is None:
+            return jittered
+        return min(retry_after_s, MOST_RETRY_AFTER_S) + self._jitter.uniform(0.0, self._backoff_s)
+
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """One draw to buy, and the arithmetic of what it costs."""
+
+    model: str
+    endpoint: Endpoint
+    request: Request
+    key: str
+    record: str
+    index: int
+
+    def most(self) -> Spend:
+        """The most that one attempt can cost."""
+        prompt = most_prompt_tokens(self.request.messages)
+        completion = self.request.sampling.max_tokens
+        return Spend(1, prompt + completion, call_usd(self.endpoint.card, prompt, completion) or 0.0)
+
+    def completed(self, reply: Reply, in_flight: int) -> tuple[Draw, Attempt]:
+        """The draw and the ledger row of a reply."""
+        usage, card = reply.usage, self.endpoint.card
+        draw = Draw(
+            self.key,
+            self.index,
+            reply.status,
+            reply.text,
+            reply.finish_reason,
+            usage.prompt_tokens,
+            usage.completion_tokens,
+            usage.estimated,
+            reply.ttft_s,
+            reply.latency_s,
+            in_flight,
+            call_flops(card, usage.prompt_tokens, usage.completion_tokens),
+            call_usd(card, usage.prompt_tokens, usage.completion_tokens),
+        )
+        return draw, self._attempt(reply.status, "yes", usage.prompt_tokens, usage.completion_tokens, reply.latency_s)
+
+    def failed(self, error: WorkerError, seconds: float) -> tuple[Draw, Attempt]:
+        """The draw and the ledger row of an attempt without a reply; what may have been billed is charged in full."""
+        attempt = self.lost(seconds) if error.possibly_billed else self._attempt(error.kind, "no", 0, 0, seconds)
+        attempt = replace(attempt, outcome=error.kind, status=error.status, message=str(error)[:500])
+        status: DrawStatus = "timeout" if error.kind == "timeout" else "failed"
+        return Draw(self.key, self.index, status, finish_reason=error.kind), attempt
+
+    def lost(self, seconds: float) -> Attempt:
+        """The ledger row of a request of which nothing came back: charged as if every token was generated."""
+        prompt = likely_prompt_tokens(self.request.messages)
+        return self._attempt("lost", "possibly", prompt, self.request.sampling.max_tokens, seconds)
+
+    def _attempt(self, outcome: str, billed: Billed, prompt: int, completion: int, seconds: float) -> Attempt:
+        card = self.endpoint.card
+        flops, usd = call_flops(card, prompt, completion), call_usd(card, prompt, completion)
+        return Attempt(outcome, billed, prompt, completion, flops, usd, seconds)
+
+
+def most_prompt_tokens(messages: tuple[Message, ...]) -> int:
+    """An upper bound on prompt tokens: a token is at least one byte; 64 more for what a chat template may add."""
+    return sum(len(message.content.encode()) + 8 for message in messages) + 64
+
+
+def likely_prompt_tokens(messages: tuple[Message, ...]) -> int:
+    """An estimate of prompt tokens: four bytes a token, eight tokens a message for the chat template."""
+    return sum(len(message.content.encode()) // 4 + 8 for message in messages)
+
+
+def _spend(attempt: Attempt) -> Spend:
+    return Spend(1, attempt.prompt_tokens + attempt.completion_tokens, attempt.usd or 0.0)

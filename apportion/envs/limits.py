@@ -1,0 +1,121 @@
+"""What the search itself may spend, reserved before a call is sent so that concurrent calls cannot pass a cap.
+
+It knows calls, tokens, USD and the clock, not models or graphs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+
+from apportion.errors import LimitReached
+
+
+@dataclass(frozen=True, slots=True)
+class Spend:
+    """An amount in every currency that can be capped.
+
+    Attributes:
+        calls: requests sent, retries included.
+        tokens: prompt and completion tokens.
+        usd: by list price.
+    """
+
+    calls: int = 0
+    tokens: int = 0
+    usd: float = 0.0
+
+    def __add__(self, other: Spend) -> Spend:
+        return Spend(self.calls + other.calls, self.tokens + other.tokens, self.usd + other.usd)
+
+    def __sub__(self, other: Spend) -> Spend:
+        return Spend(self.calls - other.calls, self.tokens - other.tokens, self.usd - other.usd)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Caps on the spend of a run; None is no cap.
+
+    Attributes:
+        wall_s: seconds of running, over all sessions of the run.
+    """
+
+    usd: float | None = None
+    calls: int | None = None
+    tokens: float | None = None
+    wall_s: float | None = None
+
+
+class Allowance:
+    """The one purse of a run. For one event loop.
+
+    Args:
+        limits: the caps.
+        spent: what earlier sessions of the run have spent.
+        elapsed_s: seconds that earlier sessions have run.
+    """
+
+    def __init__(self, limits: Limits, spent: Spend = Spend(), elapsed_s: float = 0.0) -> None:
+        self.limits = limits
+        self.spent = spent
+        self._reserved = Spend()
+        self._free = 1.0
+        self._started = time.monotonic() - elapsed_s
+        self._waiters: list[asyncio.Future[None]] = []
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds that the run has taken, earlier sessions included."""
+        return time.monotonic() - self._started
+
+    def hold(self, share: float) -> None:
+        """Keep a share (0 to 1) of every cap back from what follows; `hold(0)` gives it free."""
+        self._free = 1.0 - share
+
+    async def reserve(self, most: Spend) -> None:
+        """Set aside the most that one request can cost, waiting for others to settle where it does not fit yet.
+
+        Raises:
+            LimitReached: it does not fit and nothing in flight could make room.
+        """
+        while True:
+            limit = self._passed(most)
+            if limit is None:
+                self._reserved += most
+                return
+            if limit == "wall_s" or self._reserved == Spend():
+                raise LimitReached(limit, self._say(limit, most))
+            waiter = asyncio.get_running_loop().create_future()
+            self._waiters.append(waiter)
+            await waiter
+
+    def settle(self, reserved: Spend, actual: Spend) -> None:
+        """Replace a reservation by what the request cost."""
+        self._reserved -= reserved
+        if self._reserved.calls == 0:
+            self._reserved = Spend()  # so that rounding of USD leaves nothing reserved for ever
+        self.spent += actual
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def _passed(self, most: Spend) -> str | None:
+        caps, total = self.limits, self.spent + self._reserved + most
+        if caps.wall_s is not None and self.elapsed_s >= caps.wall_s * self._free:
+            return "wall_s"
+        if caps.calls is not None and total.calls > caps.calls * self._free:
+            return "calls"
+        if caps.tokens is not None and total.tokens > caps.tokens * self._free:
+            return "tokens"
+        if caps.usd is not None and total.usd > caps.usd * self._free:
+            return "usd"
+        return None
+
+    def _say(self, limit: str, most: Spend) -> str:
+        cap, kept = getattr(self.limits, limit), 1.0 - self._free
+        spent = self.elapsed_s if limit == "wall_s" else getattr(self.spent, limit)
+        needed = "" if limit == "wall_s" else f", and the next call may need {getattr(most, limit):g}"
+        closing = f" with {kept:.0%} kept for validation and test" if kept else ""
+        return f"`limits.{limit}` is {cap:g}{closing}: {spent:g} spent{needed}; raise it to go on."

@@ -1,0 +1,92 @@
+"""Output parsers: from a model's text to the value that is compared, voted on and passed to the next stage.
+
+A parser gives None when the text has no value of its form; such a reply counts as wrong and takes no part in a vote.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Sequence
+
+Parser = Callable[[str], str | None]
+
+# Digits with optional thousands commas, decimals and exponent; a trailing full stop is not part of the number.
+NUMBER = re.compile(r"[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:[eE][-+]?\d+)?|[-+]?\.\d+")
+
+
+def text(reply: str) -> str | None:
+    """The whole text, without surrounding white space."""
+    return reply.strip() or None
+
+
+def first_line(reply: str) -> str | None:
+    """The first line that is not blank."""
+    return next((line.strip() for line in reply.splitlines() if line.strip()), None)
+
+
+def last_line(reply: str) -> str | None:
+    """The last line that is not blank."""
+    return next((line.strip() for line in reversed(reply.splitlines()) if line.strip()), None)
+
+
+def number(reply: str) -> str | None:
+    """The last number of the text, without thousands commas."""
+    found = NUMBER.findall(reply)
+    return found[-1].replace(",", "") if found else None
+
+
+def regex(pattern: str) -> Parser:
+    """The one group of the first match of `pattern`, stripped."""
+    compiled = re.compile(pattern)
+
+    def parse(reply: str) -> str | None:
+        match = compiled.search(reply)
+        return (match.group(1) or "").strip() or None if match else None
+
+    return parse
+
+
+def choice(options: Sequence[str]) -> Parser:
+    """The option that stands first in the text as a word of its own, case folded; longer options win a tie."""
+    ordered = sorted(options, key=len, reverse=True)
+    pattern = re.compile(r"(?<!\w)(" + "|".join(re.escape(o) for o in ordered) + r")(?!\w)", re.IGNORECASE)
+    spelled = {option.casefold(): option for option in options}
+
+    def parse(reply: str) -> str | None:
+        match = pattern.search(reply)
+        return spelled[match.group(1).casefold()] if match else None
+
+    return parse
+
+
+def json_key(key: str) -> Parser:
+    """One key of the first JSON object in the text; strings as they are, other values as JSON."""
+
+    def parse(reply: str) -> str | None:
+        found = first_object(reply)
+        if found is None or key not in found:
+            return None
+        value = found[key]
+        return value.strip() or None if isinstance(value, str) else json.dumps(value, sort_keys=True)
+
+    return parse
+
+
+def first_object(reply: str) -> dict[str, object] | None:
+    """The first JSON object that stands anywhere in a text, None if there is none."""
+    decoder = json.JSONDecoder()
+    start = reply.find("{")
+    for _ in range(100):  # a reply of a million braces must not cost a quadratic scan
+        if start < 0:
+            return None
+        try:
+            value, _ = decoder.raw_decode(reply, start)
+        except (ValueError, RecursionError):
+            start = reply.find("{", start + 1)
+            continue
+        return value if isinstance(value, dict) else None
+    return None
+
+
+PLAIN: dict[str, Parser] = {"text": text, "first_line": first_line, "last_line": last_line, "number": number}

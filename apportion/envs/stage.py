@@ -1,0 +1,54 @@
+"""A stage as an environment sees it: how to ask, how to read the reply. It does not know who answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from apportion.envs.parsers import Parser
+from apportion.envs.prompts import Template
+from apportion.envs.worker import Message, Sampling
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One question of the task.
+
+    Attributes:
+        fields: named texts that prompts may use, and whatever evaluators compare with.
+    """
+
+    id: str
+    fields: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """How one stage is asked and read.
+
+    Attributes:
+        prompt: template over data fields and the names of earlier stages.
+        system: template of a system message, None for none.
+        parse: from a reply to a value.
+        sampling: how its completions are drawn.
+    """
+
+    name: str
+    prompt: Template
+    parse: Parser
+    sampling: Sampling
+    system: Template | None = None
+
+    def messages(self, values: Mapping[str, str]) -> tuple[Message, ...]:
+        """The chat messages for one example.
+
+        Args:
+            values: texts of the data fields and of the earlier stages by name.
+        """
+        return self.dressed(self.prompt.fill(values), values)
+
+    def dressed(self, prompt: str, values: Mapping[str, str]) -> tuple[Message, ...]:
+        """The chat messages around a ready prompt."""
+        system = () if self.system is None else (Message("system", self.system.fill(values)),)
+        return (*system, Message("user", prompt))

@@ -1,0 +1,93 @@
+"""What a model call is: the request, the reply, and the one-method protocol of everything that answers one.
+
+A worker makes exactly one attempt and either returns a checked `Reply` or raises `WorkerError`. It knows nothing of
+samples, banks, limits or retries: those belong to the dispatcher.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+ReplyStatus = Literal["ok", "truncated", "refused"]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One chat message."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How a completion is drawn. Part of the identity of a draw."""
+
+    temperature: float
+    max_tokens: int
+    top_p: float = 1.0
+    stop: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One attempt at one completion.
+
+    Attributes:
+        model: the name under which the server knows the model.
+        seed: sent only if not None; workers whose server cannot take seeds get None.
+    """
+
+    model: str
+    messages: tuple[Message, ...]
+    sampling: Sampling
+    seed: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one attempt.
+
+    Attributes:
+        estimated: True when the server gave no usable count and the numbers are an estimate from the text.
+    """
+
+    prompt_tokens: int
+    completion_tokens: int
+    estimated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A reply that the model finished and that passed the checks.
+
+    Attributes:
+        status: `ok`; `truncated` at `max_tokens`; `refused` by a content filter, or with no content at all.
+        finish_reason: the server's own word, verbatim.
+        ttft_s: seconds from sending to the first piece of text, None when not streamed.
+        latency_s: seconds from sending to the end of the reply.
+    """
+
+    text: str
+    status: ReplyStatus
+    finish_reason: str
+    usage: Usage
+    ttft_s: float | None
+    latency_s: float
+
+
+class Worker(Protocol):
+    """Anything that can answer a chat request."""
+
+    async def complete(self, request: Request) -> Reply:
+        """Make one attempt.
+
+        Raises:
+            WorkerError: the attempt gave no usable reply.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Release connections and processes. May be called twice."""
+        ...

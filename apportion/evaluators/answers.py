@@ -1,0 +1,99 @@
+"""Is the answer right? Each evaluator compares the value of a rollout with a field of its example: 1.0 or 0.0.
+
+A rollout without an answer is wrong; one that failed has no number at all (the benchmark leaves it out).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+
+from apportion.envs.parsers import first_object, number
+from apportion.envs.stage import Example
+
+Evaluator = Callable[[str, Example], bool]
+"""The answer and its example to right or wrong."""
+
+
+def normal(text: object) -> str:
+    """A text for comparison: case folded, white space as single blanks, no full stop at the end."""
+    return " ".join(str(text).split()).casefold().rstrip(".")
+
+
+def targets(example: Example, field: str) -> list[object]:
+    """What counts as right: the field's value, or each of its items where it is a list."""
+    value = example.fields[field]
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
+def exact(field: str) -> Evaluator:
+    """The answer equals the field, or one of its items, but for case, white space and a final full stop."""
+    return lambda answer, example: normal(answer) in {normal(target) for target in targets(example, field)}
+
+
+def contains(field: str) -> Evaluator:
+    """The field, or one of its items, stands in the answer as whole words."""
+
+    def right(answer: str, example: Example) -> bool:
+        text = normal(answer)
+        wanted = (re.escape(normal(target)) for target in targets(example, field))
+        return any(re.search(rf"(?<!\w){pattern}(?!\w)", text) for pattern in wanted)
+
+    return right
+
+
+def numeric(field: str, tolerance: float = 1e-6) -> Evaluator:
+    """The last number of the answer is within `tolerance` (absolute, or relative where larger) of the field."""
+
+    def right(answer: str, example: Example) -> bool:
+        found = number(answer)
+        if found is None:
+            return False
+        wanted = [float(str(target).replace(",", "")) for target in targets(example, field)]
+        return any(abs(float(found) - w) <= tolerance * max(1.0, abs(w)) for w in wanted)
+
+    return right
+
+
+def choice(field: str) -> Evaluator:
+    """The answer names the field's option: `B`, `(b)` and `B. because` all name B."""
+
+    def right(answer: str, example: Example) -> bool:
+        option = re.match(r"\W*(\w+)", answer)
+        return option is not None and any(option.group(1).casefold() == normal(t) for t in targets(example, field))
+
+    return right
+
+
+def regex(field: str) -> Evaluator:
+    """The field is a pattern that matches somewhere in the answer."""
+    return lambda answer, example: any(re.search(str(target), answer) for target in targets(example, field))
+
+
+def json_fields(field: str, fields: Sequence[str] = ()) -> Evaluator:
+    """The first JSON object of the answer equals the field's object, in `fields` or in all keys of the field."""
+
+    def right(answer: str, example: Example) -> bool:
+        wanted = example.fields[field]
+        wanted = json.loads(wanted) if isinstance(wanted, str) else wanted
+        found = first_object(answer)
+        if found is None or not isinstance(wanted, Mapping):
+            return False
+        return all(key in found and _plain(found[key]) == _plain(wanted[key]) for key in fields or wanted)
+
+    return right
+
+
+def _plain(value: object) -> str:
+    return normal(value) if isinstance(value, str) else json.dumps(value, sort_keys=True)
+
+
+ANSWERS: Mapping[str, Callable[..., Evaluator]] = {
+    "exact": exact,
+    "numeric": numeric,
+    "choice": choice,
+    "contains": contains,
+    "regex": regex,
+    "json_fields": json_fields,
+}

@@ -1,0 +1,90 @@
+"""Measuring a graph over the examples of a split: run, evaluate, in fixed order.
+
+It knows no trial and no objective. Every number it gives can be had again from the bank, for nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+
+from apportion.envs.environment import Environment
+from apportion.envs.rollout import Rollout
+from apportion.envs.stage import Example
+from apportion.errors import EvaluatorError
+from apportion.evaluators.answers import Evaluator
+from apportion.evaluators.costs import Cost
+from apportion.graphs.graph import Graph
+from apportion.store.trials import ScoreRow
+
+
+class Benchmark:
+    """Examples by split, with the metrics that each rollout is given.
+
+    Args:
+        window: examples that are under way at once; some more than there are slots keeps every server busy, while
+            the first examples still end first and their prompts stay in the servers' prefix caches.
+    """
+
+    def __init__(
+        self,
+        environment: Environment,
+        splits: Mapping[str, Sequence[Example]],
+        answers: Mapping[str, Evaluator],
+        costs: Mapping[str, Cost],
+        window: int,
+    ) -> None:
+        self.environment = environment
+        self.splits = splits
+        self.answers = answers
+        self.costs = costs
+        self._window = window
+
+    async def measure(self, graph: Graph, split: str) -> AsyncIterator[ScoreRow]:
+        """Run a graph on every example of a split.
+
+        Yields:
+            Example id, status, answer and metrics, in the order of the split. A failed rollout has no answer metrics.
+
+        Raises:
+            LimitReached: a draw may not be bought.
+            EvaluatorError: an evaluator raised.
+        """
+        window = asyncio.Semaphore(self._window)
+
+        async def one(example: Example) -> ScoreRow:
+            async with window:
+                rollout = await self.environment.run(graph, example)
+                return example.id, rollout.status, rollout.answer, self.score(rollout, example)
+
+        tasks = [asyncio.create_task(one(example)) for example in self.splits[split]]
+        try:
+            for task in tasks:
+                yield await task
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def score(self, rollout: Rollout, example: Example) -> dict[str, float | None]:
+        """Every metric of one rollout; answer metrics are None where it failed, `usd` where a price is unknown.
+
+        Raises:
+            EvaluatorError: an evaluator raised.
+        """
+        metrics: dict[str, float | None] = {}
+        for name, right in self.answers.items():
+            metrics[name] = None if rollout.status == "failed" else float(self._right(name, right, rollout, example))
+        for name, cost in self.costs.items():
+            metrics[name] = cost(rollout)
+        return metrics
+
+    def _right(self, name: str, right: Evaluator, rollout: Rollout, example: Example) -> bool:
+        if rollout.answer is None:
+            return False
+        try:
+            return right(rollout.answer, example)
+        except Exception as error:
+            raise EvaluatorError(
+                f"evaluator {name!r} must not raise, but on {example.id!r}: {error!r}; mend it."
+            ) from error

@@ -1,0 +1,7 @@
+"""Collaboration graphs as values: nodes, templates, the search space, costs on paper, drawing."""
+
+from apportion.graphs.cost import ModelCard, Rates
+from apportion.graphs.graph import Graph, Node
+from apportion.graphs.space import SearchSpace, StageSpace
+
+__all__ = ["Graph", "ModelCard", "Node", "Rates", "SearchSpace", "StageSpace"]

@@ -1,0 +1,157 @@
+"""The closing of a study: finalists on the validation split, then the winner and its rival once on the test split.
+
+The rival is the best baseline that costs no more than the winner. "Nothing beats the baseline" is a legal verdict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from apportion.errors import LimitReached
+from apportion.graphs.graph import Graph
+from apportion.search.objectives import Objective, ranked
+from apportion.search.problem import Measurement, Purse
+from apportion.search.trial import Trial
+from apportion.statistics import Interval, paired
+
+if TYPE_CHECKING:
+    from apportion.search.study import Plan
+
+Verdict = Literal["better", "not shown", "worse", "the winner is a baseline", "no baseline is as cheap"]
+Metrics = Mapping[str, Interval]
+Measure = Callable[[Graph, str, str], Awaitable[Measurement]]
+"""Graph, split and label to a measurement."""
+
+COSTS = ("usd", "flops", "latency_s", "tokens", "calls")
+"""By what "costs no more" is judged where neither budget nor objectives name a cost: the first that is known."""
+
+
+@dataclass(frozen=True)
+class Closing:
+    """What the closing found.
+
+    Attributes:
+        validation: metrics of each finalist by trial number.
+        winner: the finalist that is best on the validation split.
+        test: the winner's metrics on the test split.
+        rival: the best baseline that costs no more, by its scores on the search split; None if there is none.
+        rival_test: the rival's metrics on the test split.
+        cost: the metric by which "no more" is judged.
+        difference: winner minus rival in the first objective on the test split, paired by example.
+    """
+
+    validation: Mapping[int, Metrics]
+    winner: Trial
+    test: Metrics
+    rival: Trial | None
+    rival_test: Metrics | None
+    cost: str
+    difference: Interval | None
+    verdict: Verdict
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values."""
+        return {
+            "validation": {str(number): _plain(metrics) for number, metrics in self.validation.items()},
+            "winner": self.winner.number,
+            "test": _plain(self.test),
+            "rival": self.rival.number if self.rival else None,
+            "rival_test": _plain(self.rival_test) if self.rival_test else None,
+            "cost": self.cost,
+            "difference": self.difference.to_dict() if self.difference else None,
+            "verdict": self.verdict,
+        }
+
+
+async def close(plan: Plan, trials: Sequence[Trial], measure: Measure, purse: Purse) -> Closing:
+    """Validate the finalists and test the winner.
+
+    Raises:
+        LimitReached: not even one finalist could be validated, or the test could not be ended.
+    """
+    finalists = ranked(trials, plan.objectives)[: plan.finalists]
+    validation = await _validate(plan, finalists, measure, purse)
+    winner = _best([t for t in finalists if t.number in validation], validation, plan.objectives)
+    cost = cost_metric(plan, winner)
+    rival = _rival(trials, winner, plan.objectives[0], cost)
+    tested = await measure(winner.graph, "test", f"test: trial {winner.number}")
+    against = await measure(rival.graph, "test", f"test: {rival.label}") if rival and rival is not winner else None
+    difference = _difference(plan.objectives[0], tested, against) if against else None
+    return Closing(
+        validation,
+        winner,
+        tested.metrics(),
+        rival,
+        against.metrics() if against else None,
+        cost,
+        difference,
+        _verdict(winner, rival, difference),
+    )
+
+
+def cost_metric(plan: Plan, trial: Trial) -> str:
+    """The cost that matters: the budget's, else a minimised objective, else the first known of `COSTS`."""
+    named = [c.metric for c in plan.constraints] + [o.metric for o in plan.objectives if not o.maximize]
+    return next(metric for metric in (*named, *COSTS) if metric in COSTS and metric in trial.metrics)
+
+
+async def _validate(plan: Plan, finalists: Sequence[Trial], measure: Measure, purse: Purse) -> dict[int, Metrics]:
+    """Metrics of the finalists on the validation split; those that a limit leaves out are left out here."""
+    test = 2 * plan.sizes["test"]
+    share = plan.closing_share * test / (test + plan.finalists * plan.sizes["validation"])
+    validation: dict[int, Metrics] = {}
+    purse.hold(share)
+    try:
+        for trial in finalists:
+            measured = await measure(trial.graph, "validation", f"validation: trial {trial.number}")
+            validation[trial.number] = measured.metrics()
+    except LimitReached:
+        if not validation:
+            raise
+    finally:
+        purse.hold(0.0)
+    return validation
+
+
+def _best(finalists: Sequence[Trial], validation: Mapping[int, Metrics], objectives: Sequence[Objective]) -> Trial:
+    def gains(trial: Trial) -> tuple[float, ...]:
+        metrics = validation[trial.number]
+        signed = [(metrics[o.metric].mean if o.metric in metrics else float("-inf")) for o in objectives]
+        return tuple(value if o.maximize else -value for value, o in zip(signed, objectives, strict=True))
+
+    return max(finalists, key=gains)
+
+
+def _rival(trials: Sequence[Trial], winner: Trial, objective: Objective, cost: str) -> Trial | None:
+    """The best measured baseline that costs no more than the winner, within the budget or not."""
+    if winner.baseline:
+        return winner
+    baselines = [t for t in trials if t.baseline and objective.metric in t.metrics and cost in t.metrics]
+    cheap = [t for t in baselines if t.mean(cost) <= winner.mean(cost)]
+    return max(cheap, key=objective.gain, default=None)
+
+
+def _difference(objective: Objective, a: Measurement, b: Measurement) -> Interval | None:
+    """Paired over the examples that both answered."""
+    pairs = zip(a.values(objective.metric), b.values(objective.metric), strict=True)
+    both = [(x, y) for x, y in pairs if x is not None and y is not None]
+    if not both:
+        return None
+    first, second = ([pair[i] for pair in both] for i in (0, 1))
+    return paired(first, second) if objective.maximize else paired(second, first)
+
+
+def _verdict(winner: Trial, rival: Trial | None, difference: Interval | None) -> Verdict:
+    if winner.baseline:
+        return "the winner is a baseline"
+    if rival is None:
+        return "no baseline is as cheap"
+    if difference is not None and difference.low > 0:
+        return "better"
+    return "worse" if difference is not None and difference.high < 0 else "not shown"
+
+
+def _plain(metrics: Metrics) -> dict[str, Any]:
+    return {name: interval.to_dict() for name, interval in metrics.items()}

@@ -1,0 +1,93 @@
+"""What a study needs from the world, as protocols: something that measures graphs, a log, and a purse."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from apportion.graphs.graph import Graph
+from apportion.statistics import Interval, summary
+
+Row = tuple[str, str, str | None, Mapping[str, float | None]]
+"""One example: its id, how the rollout ended, the answer, the metrics."""
+
+
+class Problem(Protocol):
+    """Measures graphs on the examples of a split."""
+
+    def measure(self, graph: Graph, split: str) -> AsyncIterator[Row]:
+        """One row an example, in the order of the split.
+
+        Raises:
+            LimitReached: a needed draw may not be bought.
+        """
+        ...
+
+
+class Log(Protocol):
+    """Where trials, scores and facts are kept."""
+
+    def fact(self, name: str) -> Any:
+        """A named fact, None if it was never set."""
+        ...
+
+    def set_fact(self, name: str, value: Any) -> None:
+        """Keep a named fact."""
+        ...
+
+    def all(self) -> list[dict[str, Any]]:
+        """Records of all trials by number."""
+        ...
+
+    async def put(self, number: int, record: Mapping[str, Any]) -> None:
+        """Keep a trial's record."""
+        ...
+
+    def put_scores(self, graph: str, split: str, rows: Iterable[Row]) -> None:
+        """Keep what a graph scored."""
+        ...
+
+    def log(self, kind: str, **detail: Any) -> None:
+        """Keep an event."""
+        ...
+
+
+class Purse(Protocol):
+    """What the search may spend."""
+
+    def hold(self, share: float) -> None:
+        """Keep a share of every limit back from what follows."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """A graph on a whole split.
+
+    Attributes:
+        rows: one an example, in the order of the split.
+    """
+
+    rows: Sequence[Row]
+
+    @property
+    def failure_rate(self) -> float:
+        """Share of examples for which no answer was had at all."""
+        return sum(status == "failed" for _, status, _, _ in self.rows) / len(self.rows)
+
+    def values(self, metric: str) -> list[float | None]:
+        """A metric example by example; None where the rollout failed or the metric is unknown."""
+        return [None if status == "failed" else metrics.get(metric) for _, status, _, metrics in self.rows]
+
+    def metrics(self) -> dict[str, Interval]:
+        """Mean and interval of every metric that is known for all answered examples."""
+        answered = [metrics for _, status, _, metrics in self.rows if status != "failed"]
+        names = answered[0] if answered else {}
+        columns = {name: [m[name] for m in answered] for name in names}
+        return {name: summary(known) for name, column in columns.items() if (known := _known(column)) is not None}
+
+
+def _known(column: Sequence[float | None]) -> list[float] | None:
+    values = [value for value in column if value is not None]
+    return values if len(values) == len(column) else None

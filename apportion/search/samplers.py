@@ -1,0 +1,86 @@
+"""Numeric samplers by name. Each is an `optuna.samplers.BaseSampler`, so it also works in anybody's Optuna study."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
+from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
+from optuna.study import Study
+from optuna.trial import FrozenTrial
+
+from apportion.graphs.space import Choice, SearchSpace
+
+SamplerFactory = Callable[[SearchSpace, int, int], BaseSampler]
+"""Search space, seed and planned trials to a sampler."""
+
+FEWEST_STARTUP, MOST_STARTUP = 4, 10  # random trials before TPE's model is used; Optuna's own default is 10
+
+
+class GridSampler(BaseSampler):
+    """Every distinct graph of the space once, in an order shuffled by the seed.
+
+    Unlike Optuna's own grid it knows which parameters a template ignores, and does not visit their values.
+    """
+
+    def __init__(self, space: SearchSpace, seed: int) -> None:
+        self._order = list(space.grid())
+        random.Random(seed).shuffle(self._order)
+        self._parameters = distributions(space)
+
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """All parameters, so that they are chosen together."""
+        return self._parameters
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """The first point of the order that no earlier trial has."""
+        seen = {tuple(sorted(t.params.items())) for t in study.get_trials(deepcopy=False) if t.number != trial.number}
+        for point in self._order:
+            if tuple(sorted(point.items())) not in seen:
+                return point
+        return self._order[trial.number % len(self._order)]
+
+    def sample_independent(
+        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        """Not reached: every parameter is sampled together."""
+        raise LookupError(f"`{param_name}` must be a parameter of the space, and it is not; ask with the space's own.")
+
+
+def distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
+    """The space's parameters as Optuna distributions."""
+    return {
+        name: CategoricalDistribution(parameter.values)
+        if isinstance(parameter, Choice)
+        else IntDistribution(parameter.least, parameter.most)
+        for name, parameter in space.parameters.items()
+    }
+
+
+def _random(space: SearchSpace, seed: int, trials: int) -> BaseSampler:
+    return RandomSampler(seed=seed)
+
+
+def _grid(space: SearchSpace, seed: int, trials: int) -> BaseSampler:
+    return GridSampler(space, seed)
+
+
+def _tpe(space: SearchSpace, seed: int, trials: int) -> BaseSampler:
+    startup = max(FEWEST_STARTUP, min(MOST_STARTUP, trials // 3))
+    return TPESampler(seed=seed, n_startup_trials=startup)
+
+
+def _nsga2(space: SearchSpace, seed: int, trials: int) -> BaseSampler:
+    return NSGAIISampler(seed=seed, population_size=max(4, min(50, trials // 4)))
+
+
+SAMPLERS: Mapping[str, SamplerFactory] = {"random": _random, "grid": _grid, "tpe": _tpe, "nsga2": _nsga2}
+FIXED_ORDER = ("grid",)
+"""Samplers whose seed must stay the same from trial to trial."""
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)  # a line for every trial would drown the progress view

@@ -1,0 +1,272 @@
+"""A study: baselines, then ask, measure, tell until a limit is reached, then the closing.
+
+The study is rebuilt from its log at the start, so going on after a kill is the start-up code. It never sees a prompt.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from apportion.errors import LimitReached
+from apportion.graphs.graph import Graph
+from apportion.graphs.space import SearchSpace
+from apportion.search.closing import Closing, close
+from apportion.search.engine import Engine
+from apportion.search.objectives import MOST_FAILURES, Constraint, Objective, violations
+from apportion.search.problem import Log, Measurement, Problem, Purse, Row
+from apportion.search.trial import Trial
+
+FAILED_IN_A_ROW = 10  # then something is wrong with the servers, not with the graphs
+REPEATS_IN_A_ROW = 200  # then the sampler has nothing new to say
+CLOSING_MARGIN, MOST_HELD = 1.5, 0.6  # finalists cost more than the average graph, but a search must be left to close
+
+StudyState = Literal["searching", "closing", "done", "undone", "infeasible", "stopped"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a study looks for, and how far.
+
+    Attributes:
+        sampler: a name in `SAMPLERS`.
+        trials: graphs to measure at most, baselines not counted.
+        finalists: graphs re-scored on the validation split.
+        sizes: number of examples of each split.
+    """
+
+    space: SearchSpace
+    sampler: str
+    objectives: tuple[Objective, ...]
+    constraints: tuple[Constraint, ...]
+    trials: int
+    finalists: int
+    seed: int
+    sizes: Mapping[str, int]
+
+    @property
+    def closing_share(self) -> float:
+        """Share of every limit that is kept for validation and test, from the number of examples of each step."""
+        closing = self.finalists * self.sizes["validation"] + 2 * self.sizes["test"]
+        search = self.trials * self.sizes["search"]
+        return min(MOST_HELD, CLOSING_MARGIN * closing / (closing + search))
+
+
+@dataclass
+class Progress:
+    """Where a running study is. Read by views; changes as the study goes on."""
+
+    phase: str = "starting"
+    label: str = ""
+    done: int = 0
+    total: int = 0
+    trials: list[Trial] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a study ended.
+
+    Attributes:
+        reason: why the search ended, in words.
+        closing: validation, test and verdict; None when there was nothing to close with.
+    """
+
+    state: StudyState
+    reason: str
+    closing: Closing | None = None
+
+
+class Study:
+    """One search.
+
+    Args:
+        on_trial: called with each trial when it is told.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        problem: Problem,
+        log: Log,
+        purse: Purse,
+        on_trial: Callable[[Trial], None] = lambda trial: None,
+    ) -> None:
+        self.plan = plan
+        self.progress = Progress()
+        self._problem = problem
+        self._log = log
+        self._purse = purse
+        self._on_trial = on_trial
+        self._engine = Engine(plan.space, plan.sampler, plan.objectives, plan.seed, plan.trials)
+        self._measured: dict[str, Trial] = {}
+
+    @property
+    def trials(self) -> list[Trial]:
+        """Trials told so far, in order."""
+        return self.progress.trials
+
+    async def run(self) -> Outcome:
+        """Search and close; go on where an earlier run of the same log stopped.
+
+        Raises:
+            StoreError: the log cannot be written.
+            EvaluatorError: an evaluator raised.
+        """
+        reason = await self._search()
+        self.progress.phase = "closing"
+        return await self._close(reason)
+
+    async def _search(self) -> str:
+        unfinished = self._restore()
+        self._purse.hold(self.plan.closing_share)
+        self._log.log("search", trials=len(self.trials))
+        try:
+            for trial in unfinished:
+                await self._measure(trial)
+            await self._baselines()
+            reason = await self._ask_and_tell()
+        except LimitReached as limit:
+            reason = str(limit)
+            self._log.log("limit", limit=limit.limit, message=reason)
+        finally:
+            self._purse.hold(0.0)
+        return reason
+
+    def _restore(self) -> list[Trial]:
+        """Take over the log; returns the trials that were asked but never told."""
+        records = [Trial.from_dict(record) for record in self._log.all()]
+        told = [trial for trial in records if trial.state != "running"]
+        self._engine.add(told)
+        for trial in told:
+            self._remember(trial)
+        return [trial for trial in records if trial.state == "running"]
+
+    async def _baselines(self) -> None:
+        """One call of each model, then the plain majority vote of each: what any found graph has to beat."""
+        space = self.plan.space
+        models = list(dict.fromkeys(model for stage in space.stages for model in stage.models))
+        kinds = (("one call of", "single"), ("majority vote of", "vote"))
+        for label, template in kinds:
+            for model in models:
+                graph, params = space.uniform(model, template)
+                if graph.key not in self._measured:
+                    name = f"{label} {model}"
+                    await self._measure(Trial(len(self.trials), name, baseline=True, graph=graph, params=params))
+
+    async def _ask_and_tell(self) -> str:
+        repeats = 0
+        while True:
+            ended = self._ended(repeats)
+            if ended:
+                return ended
+            number = len(self.trials)
+            params, memory = await asyncio.to_thread(self._engine.ask, number)
+            graph = self.plan.space.build(params)
+            trial = Trial(number, self.plan.sampler, baseline=False, graph=graph, params=params, memory=memory)
+            earlier = self._measured.get(trial.key)
+            if earlier is None:
+                repeats = 0
+                await self._measure(trial)
+            else:
+                repeats += 1
+                await self._tell(_repeated(trial, earlier))
+
+    def _ended(self, repeats: int) -> str | None:
+        """Why no further graph is asked for; None to go on."""
+        asked = [t for t in self.trials if not t.baseline and t.state != "repeated"]
+        if len(asked) >= self.plan.trials:
+            return f"`limits.trials` is {self.plan.trials}, and all are told."
+        inside = {t.key for t in self.trials if t.params is not None}
+        if len(inside) >= self.plan.space.size:
+            return f"all {self.plan.space.size} graphs of the space are measured."
+        if repeats >= REPEATS_IN_A_ROW:
+            return f"the sampler proposed {repeats} graphs in a row that are measured already."
+        last = [t for t in self.trials if t.state != "repeated"][-FAILED_IN_A_ROW:]
+        if len(last) == FAILED_IN_A_ROW and all(t.state == "failed" for t in last):
+            return f"{FAILED_IN_A_ROW} trials failed in a row, the last because {last[-1].reason}"
+        return None
+
+    async def _measure(self, trial: Trial) -> None:
+        await self._log.put(trial.number, trial.to_dict())
+        over = self._over_on_paper(trial.graph)
+        if over:
+            await self._tell(replace(trial, state="infeasible", reason=over, violations={"paper": 1.0}))
+            return
+        measurement = await self._rows(trial.graph, "search", trial.label)
+        await self._tell(self._judged(trial, measurement))
+
+    async def _rows(self, graph: Graph, split: str, label: str) -> Measurement:
+        """Measure a graph on a split and keep its scores."""
+        progress = self.progress
+        progress.phase, progress.label = split, label
+        progress.done, progress.total = 0, self.plan.sizes[split]
+        rows: list[Row] = []
+        async for row in self._problem.measure(graph, split):
+            rows.append(row)
+            progress.done = len(rows)
+        self._log.put_scores(graph.key, split, rows)
+        return Measurement(rows)
+
+    def _judged(self, trial: Trial, measurement: Measurement) -> Trial:
+        metrics, rate = measurement.metrics(), measurement.failure_rate
+        missing = [o.metric for o in self.plan.objectives if o.metric not in metrics]
+        if missing:
+            reason = f"no example gave {missing[0]!r}: {rate:.0%} of the calls failed."
+            return replace(trial, state="failed", reason=reason, failure_rate=rate)
+        over = violations(self.plan.constraints, metrics, rate)
+        worst = max(over, key=lambda name: over[name])
+        state: Literal["complete", "infeasible"] = "infeasible" if over[worst] > 0 else "complete"
+        reason = "" if state == "complete" else self._say_over(worst, metrics[worst].mean if worst in metrics else rate)
+        return replace(trial, state=state, reason=reason, metrics=metrics, violations=over, failure_rate=rate)
+
+    def _say_over(self, name: str, value: float) -> str:
+        bounds = {c.metric: c.bound for c in self.plan.constraints}
+        if name == "failures":
+            return f"{value:.0%} of its answers failed, more than {MOST_FAILURES:.0%}."
+        return f"`budget.{name}` is {bounds[name]:g}, and it takes {value:g}."
+
+    def _over_on_paper(self, graph: Graph) -> str | None:
+        for constraint in self.plan.constraints:
+            if constraint.metric == "calls" and graph.calls > constraint.bound:
+                return f"`budget.calls` is {constraint.bound:g}, and it may make {graph.calls} calls."
+        return None
+
+    async def _tell(self, trial: Trial) -> None:
+        await self._log.put(trial.number, trial.to_dict())
+        self._engine.tell(trial)
+        self._remember(trial)
+        self._on_trial(trial)
+
+    def _remember(self, trial: Trial) -> None:
+        self.trials.append(trial)
+        self._measured.setdefault(trial.key, trial)
+
+    async def _close(self, reason: str) -> Outcome:
+        if not any(t.state == "complete" for t in self.trials):
+            return self._concluded(Outcome("infeasible", f"{reason} No graph was feasible."))
+        try:
+            closing = await close(self.plan, self.trials, self._rows, self._purse)
+        except LimitReached as limit:
+            return self._concluded(Outcome("undone", f"{reason} Validation or test was left undone: {limit}"))
+        return self._concluded(Outcome("done", reason, closing))
+
+    def _concluded(self, outcome: Outcome) -> Outcome:
+        closing = outcome.closing.to_dict() if outcome.closing else None
+        self._log.set_fact("outcome", {"state": outcome.state, "reason": outcome.reason, "closing": closing})
+        self.progress.phase = outcome.state
+        return outcome
+
+
+def _repeated(trial: Trial, earlier: Trial) -> Trial:
+    """The trial with what an earlier one of the same graph gave."""
+    return replace(
+        trial,
+        state="repeated",
+        reason=f"same graph as trial {earlier.number}",
+        metrics=earlier.metrics,
+        violations=earlier.violations,
+        failure_rate=earlier.failure_rate,
+    )

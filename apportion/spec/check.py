@@ -1,0 +1,248 @@
+"""Rules over several keys of a spec: names that must exist, reading order, prices, duplicates, files.
+
+Each check takes the parts that are right by themselves and yields (place, what is wrong); none of them stops another.
+It does not know lines of the file or what an answer costs (`paper` does).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from apportion.spec.data import file_fault
+from apportion.spec.draft import Draft
+from apportion.spec.problems import Finding, Place, nearest, safe, show
+from apportion.spec.schema import COSTS, JsonFieldsOptions, ModelSpec, ParseRule, SplitCounts, StageSpec
+from apportion.spec.template import names
+
+SAMPLED = frozenset({"vote", "fuse", "best_of_n", "refine"})
+"""Templates that draw several samples, at least two."""
+
+
+def findings(draft: Draft, folder: Path) -> Iterator[Finding]:
+    """Everything that is wrong between the keys of a spec.
+
+    Args:
+        draft: the parts that are right by themselves.
+        folder: where relative paths begin.
+    """
+    for name, model in draft.models.items():
+        if model is not None:
+            yield from _model(("models", name), model, folder)
+    yield from _stage_names(draft)
+    for number, stage in enumerate(draft.stages):
+        if stage is not None:
+            yield from _stage(("stages", number), stage, draft)
+            yield from _order(("stages", number), number, draft)
+    yield from _metrics(draft)
+    yield from _prices(draft)
+
+
+def fields(draft: Draft, known: Sequence[str], rows: int) -> Iterator[Finding]:
+    """What is wrong between a spec and its data.
+
+    Args:
+        draft: the parts that are right by themselves.
+        known: fields that some row of the data has.
+        rows: number of rows.
+    """
+    for number, name in enumerate(draft.stage_names):
+        if name in known:
+            text = f"a stage must not be named like a field of the data, but {show(name)} is both; rename the stage"
+            yield ("stages", number, "name"), text
+    for place, field in fields_used(draft):
+        if field not in known:
+            yield place, f"must be a field of the data, but {show(field)} is not; {_listed(field, known)}"
+    split = draft.data.split if draft.data else None
+    if isinstance(split, SplitCounts) and (total := split.search + split.validation + split.test) > rows:
+        yield ("data", "split"), f"the splits must fit the data, but they take {total} rows of {rows}; lower them"
+
+
+def fields_used(draft: Draft) -> Iterator[tuple[Place, str]]:
+    """Every field of the data that a prompt, an evaluator or the split reads, with the place."""
+    for number, stage in enumerate(draft.stages):
+        for key, text in _texts(stage):
+            yield from ((("stages", number, key), name) for name in names(text) if name not in draft.stage_names)
+    for name, evaluator in draft.evaluators.items():
+        if evaluator is not None:
+            yield ("evaluators", name, evaluator.kind, "field"), evaluator.options.field
+    if draft.data is not None and not isinstance(draft.data.split, SplitCounts):
+        yield ("data", "split", "field"), draft.data.split.field
+
+
+def _model(place: Place, model: ModelSpec, folder: Path) -> Iterator[Finding]:
+    if (model.gguf is None) == (model.endpoint is None):
+        number = "neither" if model.gguf is None else "both"
+        yield place, f"a model must have exactly one of gguf and endpoint, but has {number}; keep one"
+    elif model.endpoint is not None:
+        if model.model is None:
+            yield (*place, "model"), "is required with endpoint; add the server's name for the model"
+        if "context" in model.model_fields_set:
+            yield (*place, "context"), "goes with gguf only, but the model has an endpoint; remove it"
+    else:
+        for key in ("model", "api_key_env"):
+            if getattr(model, key) is not None:
+                yield (*place, key), "goes with endpoint only, but the model has a gguf; remove it"
+    if (model.layers is None) != (model.width is None):
+        there, absent = ("width", "layers") if model.layers is None else ("layers", "width")
+        yield (*place, there), f"layers and width go together, but {absent} is absent; add it, or remove both"
+    if model.gguf is not None:
+        yield from _gguf((*place, "gguf"), model.gguf, folder)
+
+
+def _gguf(place: Place, gguf: str, folder: Path) -> Iterator[Finding]:
+    if gguf.endswith(".gguf"):
+        if fault := file_fault(folder / gguf):
+            yield place, f"must be a file that can be read, but {show(gguf)} {fault}; mend the path"
+        return
+    from apportion.models import CATALOGUE  # only specs that name a model of it pay for loading it
+
+    if gguf not in CATALOGUE:
+        text = f"must be a .gguf file or a name from `apportion models list`, but is {show(gguf)}"
+        yield place, f"{text}; {nearest(gguf, CATALOGUE)}"
+
+
+def _stage_names(draft: Draft) -> Iterator[Finding]:
+    for number, name in _twins(draft.stage_names):
+        yield ("stages", number, "name"), f"stage names must be unique, but {show(name)} is given twice; rename one"
+    read = {name for stage in draft.stages for _, text in _texts(stage) for name in names(text)}
+    for number, name in enumerate(draft.stage_names[:-1]):
+        if name is not None and name not in read and None not in draft.stages:
+            text = f"every stage but the last must be read by a later one, but {show(name)} is not"
+            yield ("stages", number, "name"), f"{text}; write {{{safe(name)}}} in a later prompt, or remove the stage"
+
+
+def _stage(place: Place, stage: StageSpec, draft: Draft) -> Iterator[Finding]:
+    for number, model in enumerate(stage.models):
+        if model not in draft.models:
+            yield (*place, "models", number), f"must be a key of `models`, but is {show(model)}; {nearest(model, draft.models)}"
+    if stage.scorer is not None and stage.scorer not in draft.models:
+        law = f"must be a key of `models`, but is {show(stage.scorer)}"
+        yield (*place, "scorer"), f"{law}; {nearest(stage.scorer, draft.models)}"
+    if stage.scorer is not None and "best_of_n" not in stage.templates:
+        yield (*place, "scorer"), "goes with best_of_n only, but `templates` lacks it; add best_of_n, or remove scorer"
+    lists: list[tuple[str, Sequence[str]]] = [(key, getattr(stage, key)) for key in ("models", "templates", "stop")]
+    if isinstance(stage.parse, ParseRule) and stage.parse.choice is not None:
+        yield from _no_twins((*place, "parse", "choice"), stage.parse.choice)
+    for key, items in lists:
+        yield from _no_twins((*place, key), items)
+    yield from _samples(place, stage)
+
+
+def _samples(place: Place, stage: StageSpec) -> Iterator[Finding]:
+    least, most = stage.samples
+    sampled = [name for name in stage.templates if name in SAMPLED]
+    if least > most:
+        yield (*place, "samples"), f"the least must not be above the most, but is [{least}, {most}]; swap them"
+    elif sampled and most < 2:
+        text = f"{sampled[0]} takes at least 2 samples, but at most {most} may be drawn"
+        yield (*place, "samples"), f"{text}; write samples: [{min(2, len(stage.templates))}, 5]"
+    elif least < 2 and len(sampled) == len(stage.templates):
+        text = f"{' and '.join(sampled)} takes at least 2 samples, but the least is {least}"
+        yield (*place, "samples"), f"{text}; write samples: [2, {most}], or add single to templates"
+
+
+def _order(place: Place, number: int, draft: Draft) -> Iterator[Finding]:
+    """A stage reads only stages before it."""
+    later = set(draft.stage_names[number:]) - set(draft.stage_names[:number])
+    reads = _reads(draft)
+    own = draft.stage_names[number]
+    for key, text in _texts(draft.stages[number]):
+        for name in names(text):
+            if name not in later or own is None:
+                continue
+            law = f"stages must only read earlier stages, but {show(own)} reads {'itself' if name == own else show(name)}"
+            cycle = _path(name, own, reads)
+            if cycle:
+                chain = " -> ".join(safe(step, 20) for step in (own, *cycle))
+                yield (*place, key), f"{law} in the cycle {chain}; remove one of these placeholders"
+            else:
+                yield (*place, key), f"{law}, which comes later; move {show(name)} up"
+
+
+def _reads(draft: Draft) -> Mapping[str, list[str]]:
+    return {
+        own: [name for _, text in _texts(stage) for name in names(text) if name in draft.stage_names]
+        for own, stage in zip(draft.stage_names, draft.stages, strict=True)
+        if own is not None
+    }
+
+
+def _path(start: str, goal: str, reads: Mapping[str, list[str]]) -> tuple[str, ...]:
+    """The shortest chain of readings from one stage to another, empty when there is none."""
+    paths = deque([(start,)])
+    seen = {start}
+    while paths:
+        path = paths.popleft()
+        if path[-1] == goal:
+            return path
+        for name in reads.get(path[-1], []):
+            if name not in seen:
+                seen.add(name)
+                paths.append((*path, name))
+    return ()
+
+
+def _metrics(draft: Draft) -> Iterator[Finding]:
+    for name, evaluator in draft.evaluators.items():
+        if name in COSTS:
+            yield ("evaluators", name), f"an evaluator must not be named like a cost ({', '.join(COSTS)}); rename it"
+        options = evaluator.options if evaluator is not None else None
+        if isinstance(options, JsonFieldsOptions) and options.fields is not None:
+            yield from _no_twins(("evaluators", name, "json_fields", "fields"), options.fields)
+    known = (*draft.evaluators, *COSTS)
+    metrics = [objective.metric if objective is not None else None for objective in draft.objectives]
+    for number, (objective, metric) in enumerate(zip(draft.objectives, metrics, strict=True)):
+        if objective is None or metric is None:
+            continue
+        place: Place = ("objectives", number, objective.kind)
+        if metric not in known:
+            yield place, f"must be an evaluator or a cost, but is {show(metric)}; {nearest(metric, known)}"
+        elif number == 0 and metric in COSTS:
+            yield place, f"the first objective must be an evaluator, but is {show(metric)}; put an evaluator first"
+    for number, metric in _twins(metrics):
+        yield ("objectives", number), f"a metric must be one objective only, but {show(metric)} is two; remove one"
+
+
+def _prices(draft: Draft) -> Iterator[Finding]:
+    """Unknown prices are never counted as 0."""
+    reasons = [
+        *(["limits.usd"] if draft.limits is not None and draft.limits.usd is not None else []),
+        *(["budget.usd"] if draft.budget is not None and draft.budget.usd is not None else []),
+        *(["the objective usd"] if any(o is not None and o.metric == "usd" for o in draft.objectives) else []),
+    ]
+    used = {name for stage in draft.stages if stage is not None for name in (*stage.models, stage.scorer)}
+    for name, model in draft.models.items():
+        if reasons and model is not None and model.price is None and name in used:
+            text = f"{' and '.join(reasons)} must know every price, but that of {show(name)} is null"
+            yield ("models", name, "price"), f"{text}; write {{prompt: …, completion: …}}, or remove {reasons[0]}"
+
+
+def _texts(stage: StageSpec | None) -> Iterator[tuple[str, str]]:
+    """The templates of a stage with their keys."""
+    if stage is not None:
+        yield "prompt", stage.prompt
+        if stage.system is not None:
+            yield "system", stage.system
+
+
+def _no_twins(place: Place, items: Iterable[str]) -> Iterator[Finding]:
+    for number, item in _twins(items):
+        yield (*place, number), f"a list must not repeat itself, but {show(item)} is given twice; remove one"
+
+
+def _twins(items: Iterable[str | None]) -> Iterator[tuple[int, str]]:
+    seen: set[str] = set()
+    for number, item in enumerate(items):
+        if item is None:
+            continue
+        if item in seen:
+            yield number, item
+        seen.add(item)
+
+
+def _listed(field: str, known: Sequence[str]) -> str:
+    listed = ", ".join(safe(name, 30) for name in known[:12]) + (", …" if len(known) > 12 else "")
+    guess = nearest(field, known)
+    return f"the data has {listed}" + (f": {guess}" if guess.startswith("did") else "; use one of them")

@@ -1,0 +1,82 @@
+"""The parts of a spec that are right by themselves, so that rules over several parts can be checked all at once.
+
+A draft may lack what the schema refused; it does not say what was wrong with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+from pydantic import ValidationError
+
+from apportion.spec.schema import (
+    Budget,
+    DataSpec,
+    EvaluatorSpec,
+    Limits,
+    Model,
+    ModelSpec,
+    Objective,
+    StageSpec,
+)
+from apportion.spec.yaml import Node
+
+M = TypeVar("M", bound=Model)
+
+
+@dataclass(frozen=True)
+class Draft:
+    """Every part of a spec, None where it is absent or wrong.
+
+    Attributes:
+        stage_names: also of stages that are wrong elsewhere.
+    """
+
+    models: Mapping[str, ModelSpec | None]
+    data: DataSpec | None
+    stages: tuple[StageSpec | None, ...]
+    stage_names: tuple[str | None, ...]
+    evaluators: Mapping[str, EvaluatorSpec | None]
+    objectives: tuple[Objective | None, ...]
+    budget: Budget | None
+    limits: Limits | None
+
+
+def draft(root: Node) -> Draft:
+    """Take what is right from a spec as read."""
+    return Draft(
+        models={name: _part(ModelSpec, node) for name, node in _entries(root, "models").items()},
+        data=_part(DataSpec, root.get("data")),
+        stages=tuple(_part(StageSpec, node) for node in _items(root, "stages")),
+        stage_names=tuple(_name(node) for node in _items(root, "stages")),
+        evaluators={name: _part(EvaluatorSpec, node) for name, node in _entries(root, "evaluators").items()},
+        objectives=tuple(_part(Objective, node) for node in _items(root, "objectives")),
+        budget=_part(Budget, root.get("budget")),
+        limits=_part(Limits, root.get("limits")),
+    )
+
+
+def _part(model: type[M], node: Node | None) -> M | None:
+    if node is None:
+        return None
+    try:
+        return model.model_validate(node.plain())
+    except ValidationError:
+        return None
+
+
+def _entries(root: Node, key: str) -> Mapping[str, Node]:
+    node = root.get(key)
+    return node.value if node is not None and isinstance(node.value, dict) else {}
+
+
+def _items(root: Node, key: str) -> tuple[Node, ...]:
+    node = root.get(key)
+    return node.value if node is not None and isinstance(node.value, tuple) else ()
+
+
+def _name(node: Node) -> str | None:
+    name = node.get("name")
+    return name.value if name is not None and isinstance(name.value, str) else None

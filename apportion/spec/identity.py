@@ -1,0 +1,36 @@
+"""What makes two runs the same task: the spec's values and the data's content, and how two of them differ.
+
+It does not know stores; a store keeps the fingerprint as JSON and compares it at resume.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from apportion.spec.problems import dotted, show
+
+if TYPE_CHECKING:
+    from apportion.spec.load import LoadedSpec
+
+JSON = dict[str, "JSON"] | list["JSON"] | str | int | float | bool | None
+
+
+def fingerprint(loaded: LoadedSpec) -> dict[str, JSON]:
+    """Everything that the identity of a run rests on, as JSON values.
+
+    Defaults are written out and keys without a value left out, so a spec that says the same in other words has the
+    same fingerprint.
+    """
+    spec: dict[str, JSON] = loaded.spec.model_dump(mode="json", by_alias=True, exclude_none=True)
+    return {"spec": spec, "data_sha256": loaded.data_sha256}
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """What differs between two fingerprints: one line `a.b: old -> new` a value, in the order of `old`."""
+    before, after = dict(_leaves((), old)), dict(_leaves((), new))
+    return [
+        f"{dotted(place)}: {_said(before, place)} -> {_said(after, place)}"
+        for place in dict.fromkeys((*before, *after))
+        if _said_exactly(before, place) != _said_exactly(after, place)
+    ]

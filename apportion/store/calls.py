@@ -1,0 +1,308 @@
+"""Calls in the store: booked before they are sent, their attempts, their results (the bank), and the sums (the ledger).
+
+Tables:
+  prompt   what was asked: model identity, messages and sampling parameters, once per key
+  call     one draw that was paid for or tried: state `booked` -> `done` | `failed`, or `lost` after a kill
+  attempt  one request that was sent, and what it cost
+  result   the bank: one finished completion for each (key, sample index)
+  hit      one use of a completion that was already in the bank
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+import time
+from collections.abc import Mapping
+from dataclasses import astuple, dataclass
+from typing import Any, Literal
+
+from apportion.store.database import Database
+
+DrawStatus = Literal["ok", "truncated", "refused", "timeout", "failed"]
+Spender = Literal["candidate", "judge", "searcher"]
+Billed = Literal["yes", "possibly", "no"]
+
+MOST_PURCHASES = 3  # a broken reply may have been billed: bought at most twice again, then the draw stands as failed
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS prompt (key TEXT PRIMARY KEY, request TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS call (
+    id INTEGER PRIMARY KEY, run TEXT NOT NULL, spender TEXT NOT NULL, model TEXT NOT NULL, key TEXT NOT NULL,
+    idx INTEGER NOT NULL, booked_at REAL NOT NULL, state TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS call_by_draw ON call (key, idx);
+CREATE INDEX IF NOT EXISTS call_by_state ON call (run, state);
+CREATE TABLE IF NOT EXISTS attempt (
+    call INTEGER NOT NULL REFERENCES call, n INTEGER NOT NULL, outcome TEXT NOT NULL, status INTEGER, message TEXT,
+    billed TEXT NOT NULL, prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL,
+    flops REAL NOT NULL, usd REAL, seconds REAL NOT NULL, PRIMARY KEY (call, n)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS result (
+    key TEXT NOT NULL, idx INTEGER NOT NULL, call INTEGER NOT NULL REFERENCES call, status TEXT NOT NULL,
+    text TEXT NOT NULL, finish_reason TEXT NOT NULL, prompt_tokens INTEGER NOT NULL,
+    completion_tokens INTEGER NOT NULL, usage_estimated INTEGER NOT NULL, ttft_s REAL, latency_s REAL NOT NULL,
+    in_flight INTEGER NOT NULL, flops REAL NOT NULL, usd REAL, measured_at REAL NOT NULL,
+    PRIMARY KEY (key, idx)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS hit (run TEXT NOT NULL, spender TEXT NOT NULL, key TEXT NOT NULL, idx INTEGER NOT NULL);
+CREATE INDEX IF NOT EXISTS hit_by_run ON hit (run, spender);
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """One completion: what the model said, what it cost, how long it took when it was first measured.
+
+    Attributes:
+        status: `ok`, `truncated` at max_tokens, `refused`; `timeout` and `failed` when there is no reply.
+        in_flight: requests in flight at the same server when it was sent, itself included.
+        usd: None when the model has no known price.
+    """
+
+    key: str
+    index: int
+    status: DrawStatus
+    text: str = ""
+    finish_reason: str = ""
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    usage_estimated: bool = False
+    ttft_s: float | None = None
+    latency_s: float = 0.0
+    in_flight: int = 0
+    flops: float = 0.0
+    usd: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One request that was sent.
+
+    Attributes:
+        outcome: `ok`, `truncated`, `refused`, the kind of a `WorkerError`, or `lost` when we were killed meanwhile.
+        billed: whether the provider charged for it, as far as can be told.
+    """
+
+    outcome: str
+    billed: Billed
+    prompt_tokens: int
+    completion_tokens: int
+    flops: float
+    usd: float | None
+    seconds: float
+    status: int | None = None
+    message: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Booking:
+    """An intent that is on disk: the call may be sent.
+
+    Attributes:
+        purchases: attempts at this draw, in this and earlier runs, that may have been billed and gave nothing.
+    """
+
+    call: int
+    purchases: int
+
+
+def draw_key(identity: str, messages: object, sampling: object) -> tuple[str, str]:
+    """Key of a prompt and the canonical JSON it is the SHA-256 of (32 hexadecimal digits are kept)."""
+    request = json.dumps([identity, messages, sampling], ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+    return hashlib.sha256(request.encode()).hexdigest()[:32], request
+
+
+class Calls:
+    """The bank and the ledger of one run, over a store that several runs may share.
+
+    Args:
+        database: the open store.
+        run: identity of the run; every row that it writes carries it.
+    """
+
+    def __init__(self, database: Database, run: str) -> None:
+        self._database = database
+        self._run = run
+        self._uncommitted: dict[tuple[str, int], Draw] = {}
+
+    def find(self, key: str, index: int) -> Draw | None:
+        """The banked completion of a draw, None if it was never bought."""
+        pending = self._uncommitted.get((key, index))
+        if pending is not None:
+            return pending
+        rows = self._database.read(
+            "SELECT status, text, finish_reason, prompt_tokens, completion_tokens, usage_estimated, ttft_s, latency_s,"
+            " in_flight, flops, usd FROM result WHERE key = ? AND idx = ?",
+            (key, index),
+        )
+        return _draw(key, index, rows[0]) if rows else None
+
+    async def book(self, spender: Spender, model: str, key: str, request: str, index: int) -> Booking | Draw:
+        """Put the intent to buy a draw on disk.
+
+        Returns:
+            The booking; or the completion itself where another process has bought it meanwhile.
+
+        Raises:
+            StoreError: it could not be written, so nothing may be sent.
+        """
+        row = (self._run, spender, model, key, index, time.time())
+
+        def operation(connection: sqlite3.Connection) -> Booking | Draw:
+            bought = connection.execute(
+                "SELECT status, text, finish_reason, prompt_tokens, completion_tokens, usage_estimated, ttft_s,"
+                " latency_s, in_flight, flops, usd FROM result WHERE key = ? AND idx = ?",
+                (key, index),
+            ).fetchone()
+            if bought:
+                return _draw(key, index, bought)
+            connection.execute("INSERT OR IGNORE INTO prompt VALUES (?, ?)", (key, request))
+            (purchases,) = connection.execute(
+                "SELECT count(*) FROM attempt JOIN call ON attempt.call = call.id WHERE call.key = ? AND call.idx = ?"
+                " AND attempt.billed = 'possibly' AND attempt.outcome != 'lost'",
+                (key, index),
+            ).fetchone()
+            if purchases >= MOST_PURCHASES:
+                return Draw(key, index, "failed", finish_reason="bought too often")
+            cursor = connection.execute(
+                "INSERT INTO call (run, spender, model, key, idx, booked_at, state)"
+                " VALUES (?, ?, ?, ?, ?, ?, 'booked')",
+                row,
+            )
+            assert cursor.lastrowid is not None
+            return Booking(cursor.lastrowid, purchases)
+
+        return await self._database.write(operation)
+
+    def record_attempt(self, call: int, n: int, attempt: Attempt) -> None:
+        """Enter a request that gave no usable reply."""
+        self._database.post(lambda connection: _insert_attempt(connection, call, n, attempt))
+
+    def finish(self, call: int, n: int, attempt: Attempt, draw: Draw) -> None:
+        """Enter the attempt that ended a call, with its completion or its final failure, in one transaction."""
+        banked = draw.status in ("ok", "truncated", "refused")
+        if banked:
+            self._uncommitted[draw.key, draw.index] = draw
+
+        def operation(connection: sqlite3.Connection) -> None:
+            _insert_attempt(connection, call, n, attempt)
+            connection.execute("UPDATE call SET state = ? WHERE id = ?", ("done" if banked else "failed", call))
+            if banked:
+                connection.execute(
+                    "INSERT OR IGNORE INTO result VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    (draw.key, draw.index, call, *astuple(draw)[2:], time.time()),
+                )
+            self._uncommitted.pop((draw.key, draw.index), None)
+
+        self._database.post(operation)
+
+    def abandon(self, call: int) -> None:
+        """End a call that will not be pursued: `lost` if a request was in flight, struck if none was ever sent."""
+
+        def operation(connection: sqlite3.Connection) -> None:
+            outcomes = {o for (o,) in connection.execute("SELECT outcome FROM attempt WHERE call = ?", (call,))}
+            if outcomes:
+                state = "lost" if "lost" in outcomes else "failed"
+                connection.execute("UPDATE call SET state = ? WHERE id = ?", (state, call))
+            else:
+                connection.execute("DELETE FROM call WHERE id = ?", (call,))
+
+        self._database.post(operation)
+
+    def hit(self, spender: Spender, key: str, index: int) -> None:
+        """Enter the use of a completion that was already paid for."""
+        row = (self._run, spender, key, index)
+        self._database.post(lambda connection: connection.execute("INSERT INTO hit VALUES (?, ?, ?, ?)", row))
+
+    def write_off(self, cost: Mapping[str, Attempt]) -> int:
+        """Book what was in flight when this run was killed as possibly billed.
+
+        Only the process that holds the run's lock may call it.
+
+        Args:
+            cost: for each model, the attempt to enter: the most that one call of it may have cost.
+
+        Returns:
+            The number of calls that were in flight.
+        """
+
+        def operation(connection: sqlite3.Connection) -> int:
+            rows = connection.execute(
+                "SELECT id, model FROM call WHERE run = ? AND state = 'booked'", (self._run,)
+            ).fetchall()
+            for call, model in rows:
+                (n,) = connection.execute("SELECT count(*) FROM attempt WHERE call = ?", (call,)).fetchone()
+                _insert_attempt(connection, call, n, cost[model])
+            connection.execute("UPDATE call SET state = 'lost' WHERE run = ? AND state = 'booked'", (self._run,))
+            return len(rows)
+
+        return self._database.run(operation)
+
+    def ledger(self) -> dict[str, dict[str, float | int | None]]:
+        """Sums by spender over this run: calls fresh, banked and failed, tokens, FLOPs, USD, seconds.
+
+        `usd` is None when a model without a known price was called. Costs include attempts that failed and may have
+        been billed, and those that were in flight at a kill.
+        """
+        return {spender: self._sums(spender) for spender in ("candidate", "judge", "searcher")}
+
+    def spent(self) -> tuple[int, int, float]:
+        """Attempts sent, tokens and USD (unknown prices left out) of this run so far, all spenders together."""
+        rows = self._database.read(
+            "SELECT count(*), coalesce(sum(prompt_tokens + completion_tokens), 0), coalesce(sum(attempt.usd), 0)"
+            " FROM attempt JOIN call ON attempt.call = call.id WHERE call.run = ?",
+            (self._run,),
+        )
+        calls, tokens, usd = rows[0]
+        return int(calls), int(tokens), float(usd)
+
+    def _sums(self, spender: str) -> dict[str, float | int | None]:
+        who = (self._run, spender)
+        states = dict(
+            self._database.read("SELECT state, count(*) FROM call WHERE run = ? AND spender = ? GROUP BY state", who)
+        )
+        ((banked,),) = self._database.read("SELECT count(*) FROM hit WHERE run = ? AND spender = ?", who)
+        ((attempts, unpriced, prompt, completion, flops, usd, seconds),) = self._database.read(
+            "SELECT count(*), coalesce(sum(attempt.usd IS NULL), 0), coalesce(sum(prompt_tokens), 0),"
+            " coalesce(sum(completion_tokens), 0), coalesce(sum(flops), 0.0), coalesce(sum(attempt.usd), 0.0),"
+            " coalesce(sum(seconds), 0.0) FROM attempt JOIN call ON attempt.call = call.id"
+            " WHERE call.run = ? AND call.spender = ?",
+            who,
+        )
+        return {
+            "calls_fresh": states.get("done", 0),
+            "calls_banked": banked,
+            "calls_failed": states.get("failed", 0),
+            "calls_lost": states.get("lost", 0),
+            "attempts": attempts,
+            "prompt_tokens": prompt,
+            "completion_tokens": completion,
+            "flops": flops,
+            "usd": None if unpriced else usd,
+            "seconds": seconds,
+        }
+
+
+def _insert_attempt(connection: sqlite3.Connection, call: int, n: int, a: Attempt) -> None:
+    connection.execute(
+        "INSERT INTO attempt VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            call,
+            n,
+            a.outcome,
+            a.status,
+            a.message,
+            a.billed,
+            a.prompt_tokens,
+            a.completion_tokens,
+            a.flops,
+            a.usd,
+            a.seconds,
+        ),
+    )
+
+
+def _draw(key: str, index: int, row: tuple[Any, ...]) -> Draw:
+    status, text, finish, prompt, completion, estimated, ttft_s, latency_s, in_flight, flops, usd = row
+    return Draw(
+        key, index, status, text, finish, prompt, completion, bool(estimated), ttft_s, latency_s, in_flight, flops, usd
+    )
