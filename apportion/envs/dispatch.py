@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import random
 import time
 from collections.abc import Mapping
@@ -55,9 +56,12 @@ class Endpoint:
     concurrency: int
     seeds: bool = False
     slots: asyncio.Semaphore = field(init=False, repr=False, compare=False)
+    booked: asyncio.Semaphore = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        # A quarter more calls may be booked than sent, so that a slot never waits for the disk.
         object.__setattr__(self, "slots", asyncio.Semaphore(self.concurrency))
+        object.__setattr__(self, "booked", asyncio.Semaphore(self.concurrency + (self.concurrency + 3) // 4))
 
 
 class Dispatcher:
@@ -124,6 +128,21 @@ class Dispatcher:
         self.calls.hit(spender, key, index)
         return draw
 
+    def write_off(self) -> int:
+        """Book what an earlier session of this run had in flight when it was killed; returns how many calls.
+
+        Only the process that holds the run's lock may call it.
+        """
+
+        def cost(model: str, record: str) -> Attempt:
+            _, messages, (temperature, max_tokens, top_p, stop) = json.loads(record)
+            asked = tuple(Message(role, content) for role, content in messages)
+            endpoint = self.endpoints[model]
+            request = Request(endpoint.served_name, asked, Sampling(temperature, max_tokens, top_p, tuple(stop)))
+            return _Order(model, endpoint, request, "", record, 0).lost(0.0)
+
+        return self.calls.write_off(cost)
+
     async def close(self) -> None:
         """Cancel what is in flight and close the workers."""
         for purchase in list(self._purchases.values()):
@@ -133,7 +152,7 @@ class Dispatcher:
             await worker.close()
 
     async def _buy(self, order: _Order, spender: Spender) -> Draw:
-        async with order.endpoint.slots:
+        async with order.endpoint.booked:
             most = order.most()
             await self.allowance.reserve(most)
             try:
@@ -146,7 +165,8 @@ class Dispatcher:
                 self.calls.hit(spender, order.key, order.index)
                 return booking
             try:
-                return await self._pursue(order, booking, most)
+                async with order.endpoint.slots:
+                    return await self._pursue(order, booking, most)
             except BaseException:
                 self.calls.abandon(booking.call)
                 raise
@@ -159,7 +179,7 @@ class Dispatcher:
             if error is not None:
                 purchases += attempt.billed == "possibly"
                 if error.retryable and purchases < MOST_PURCHASES and n + 1 < ATTEMPTS:
-                    self.calls.record_attempt(booking.call, n, attempt)
+                    self.calls.record_attempt(booking.call, n, attempt, draw)
                     await asyncio.sleep(self._pause_s(n, error.retry_after_s))
                     await self.allowance.reserve(most)
                     continue
@@ -182,7 +202,7 @@ class Dispatcher:
             # Cancelled in flight: the provider may have charged, so that is booked before we go.
             attempt = order.lost(time.perf_counter() - started)
             self.allowance.settle(most, _spend(attempt))
-            self.calls.record_attempt(call, n, attempt)
+            self.calls.record_attempt(call, n, attempt, Draw(order.key, order.index, "failed"))
             raise
         finally:
             self._in_flight[order.model] -= 1

@@ -105,7 +105,7 @@ class OpenAIWorker:
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_S),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers=headers,
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),  # `complete` keeps the only clock
+            timeout=aiohttp.ClientTimeout(),  # none: `complete` keeps the only clock
         )
         return self._session
 
@@ -136,8 +136,7 @@ async def _follow(response: aiohttp.ClientResponse, stream: EventStream, began: 
             if ttft_s is None and stream.texts:
                 ttft_s = time.perf_counter() - began
     except (aiohttp.ClientError, OSError) as error:
-        if not stream.done:
-            raise WorkerError("incomplete", f"a stream must end with [DONE], this one broke off: {error}") from None
+        raise WorkerError("incomplete", f"a stream must end with [DONE], this one broke off: {error}") from None
     return ttft_s
 
 

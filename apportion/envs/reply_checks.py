@@ -56,14 +56,13 @@ class EventStream:
 
     Attributes:
         texts: pieces of text so far, none empty.
-        done: whether the end marker `[DONE]` has come.
     """
 
-    __slots__ = ("_choices", "_data", "_finish", "_line", "_usage", "done", "texts")
+    __slots__ = ("_choices", "_data", "_done", "_finish", "_line", "_usage", "texts")
 
     def __init__(self) -> None:
         self.texts: list[str] = []
-        self.done = False
+        self._done = False
         self._line: list[bytes] = []  # the pieces of a line whose end has not come
         self._data: list[bytes] = []  # the data lines of an event whose end has not come
         self._choices = 0
@@ -91,7 +90,7 @@ class EventStream:
             WorkerError: no end marker or no finish reason came (`incomplete`), or no choice did (`bad_response`).
         """
         last = [line.removeprefix(b"data:") for line in (*self._data, b"".join(self._line))]
-        if not self.done and b"".join(last).strip() != b"[DONE]":
+        if not self._done and b"".join(last).strip() != b"[DONE]":
             raise WorkerError("incomplete", "a stream must end with [DONE], this one was cut before it; retry")
         if not self._choices:
             raise WorkerError("bad_response", "a stream must have a choice, this one has none")
@@ -102,7 +101,7 @@ class EventStream:
             self._data.append(line[5:])
         elif not line or line == b"\r":
             data, self._data = b"\n".join(self._data), []
-            if data and not self.done:
+            if data and not self._done:
                 self._dispatch(data)
         elif line.startswith(b"error:"):  # llama.cpp names the field by the event
             raise WorkerError("server", f"the server broke off the stream: {server_words(line[6:])}")
@@ -111,7 +110,7 @@ class EventStream:
 
     def _dispatch(self, data: bytes) -> None:
         if data.strip() == b"[DONE]":
-            self.done = True
+            self._done = True
             return
         event = _json_object(data)
         if (usage := event.get("usage")) is not None:

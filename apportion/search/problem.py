@@ -56,6 +56,11 @@ class Log(Protocol):
 class Purse(Protocol):
     """What the search may spend."""
 
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds that the search has taken, earlier sessions included."""
+        ...
+
     def hold(self, share: float) -> None:
         """Keep a share of every limit back from what follows."""
         ...

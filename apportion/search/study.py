@@ -23,7 +23,7 @@ FAILED_IN_A_ROW = 10  # then something is wrong with the servers, not with the g
 REPEATS_IN_A_ROW = 200  # then the sampler has nothing new to say
 CLOSING_MARGIN, MOST_HELD = 1.5, 0.6  # finalists cost more than the average graph, but a search must be left to close
 
-StudyState = Literal["searching", "closing", "done", "undone", "infeasible", "stopped"]
+StudyState = Literal["done", "undone", "infeasible"]
 
 
 @dataclass(frozen=True)
@@ -82,24 +82,17 @@ class Outcome:
 class Study:
     """One search.
 
-    Args:
+    Attributes:
         on_trial: called with each trial when it is told.
     """
 
-    def __init__(
-        self,
-        plan: Plan,
-        problem: Problem,
-        log: Log,
-        purse: Purse,
-        on_trial: Callable[[Trial], None] = lambda trial: None,
-    ) -> None:
+    def __init__(self, plan: Plan, problem: Problem, log: Log, purse: Purse) -> None:
         self.plan = plan
         self.progress = Progress()
         self._problem = problem
         self._log = log
         self._purse = purse
-        self._on_trial = on_trial
+        self.on_trial: Callable[[Trial], None] = lambda trial: None
         self._engine = Engine(plan.space, plan.sampler, plan.objectives, plan.seed, plan.trials)
         self._measured: dict[str, Trial] = {}
 
@@ -136,13 +129,13 @@ class Study:
         return reason
 
     def _restore(self) -> list[Trial]:
-        """Take over the log; returns the trials that were asked but never told."""
+        """Take over the log; returns what is owed a measurement: trials never told, or failed by their servers."""
         records = [Trial.from_dict(record) for record in self._log.all()]
-        told = [trial for trial in records if trial.state != "running"]
+        told = [trial for trial in records if trial.state not in ("running", "failed")]
         self._engine.add(told)
         for trial in told:
             self._remember(trial)
-        return [trial for trial in records if trial.state == "running"]
+        return [replace(t, state="running", reason="") for t in records if t.state in ("running", "failed")]
 
     async def _baselines(self) -> None:
         """One call of each model, then the plain majority vote of each: what any found graph has to beat."""
@@ -235,16 +228,19 @@ class Study:
         return None
 
     async def _tell(self, trial: Trial) -> None:
+        self._log.set_fact("elapsed_s", self._purse.elapsed_s)
         await self._log.put(trial.number, trial.to_dict())
         self._engine.tell(trial)
         self._remember(trial)
-        self._on_trial(trial)
+        self.on_trial(trial)
 
     def _remember(self, trial: Trial) -> None:
         self.trials.append(trial)
         self._measured.setdefault(trial.key, trial)
 
     async def _close(self, reason: str) -> Outcome:
+        if not self.trials:
+            return self._concluded(Outcome("undone", f"{reason} No graph was measured."))
         if not any(t.state == "complete" for t in self.trials):
             return self._concluded(Outcome("infeasible", f"{reason} No graph was feasible."))
         try:

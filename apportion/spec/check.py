@@ -6,13 +6,13 @@ It does not know lines of the file or what an answer costs (`paper` does).
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from apportion.spec import reading
 from apportion.spec.data import file_fault
 from apportion.spec.draft import Draft
-from apportion.spec.problems import Finding, Place, nearest, safe, show
+from apportion.spec.problems import Finding, Place, nearest, safe, show, twins
 from apportion.spec.schema import COSTS, JsonFieldsOptions, ModelSpec, ParseRule, SplitCounts, StageSpec
 from apportion.spec.template import names
 
@@ -30,30 +30,33 @@ def findings(draft: Draft, folder: Path) -> Iterator[Finding]:
     for name, model in draft.models.items():
         if model is not None:
             yield from _model(("models", name), model, folder)
-    yield from _stage_names(draft)
+    yield from reading.findings(draft)
     for number, stage in enumerate(draft.stages):
         if stage is not None:
             yield from _stage(("stages", number), stage, draft)
-            yield from _order(("stages", number), number, draft)
     yield from _metrics(draft)
     yield from _prices(draft)
 
 
-def fields(draft: Draft, known: Sequence[str], rows: int) -> Iterator[Finding]:
-    """What is wrong between a spec and its data.
+def fields(draft: Draft, known: Sequence[str]) -> Iterator[Finding]:
+    """What is wrong between the names of a spec and those of its data.
 
     Args:
         draft: the parts that are right by themselves.
         known: fields that some row of the data has.
-        rows: number of rows.
     """
+    there = frozenset(known)
     for number, name in enumerate(draft.stage_names):
-        if name in known:
+        if name in there:
             text = f"a stage must not be named like a field of the data, but {show(name)} is both; rename the stage"
             yield ("stages", number, "name"), text
     for place, field in fields_used(draft):
-        if field not in known:
+        if field not in there:
             yield place, f"must be a field of the data, but {show(field)} is not; {_listed(field, known)}"
+
+
+def split(draft: Draft, rows: int) -> Iterator[Finding]:
+    """Splits that take more rows than there are."""
     split = draft.data.split if draft.data else None
     if isinstance(split, SplitCounts) and (total := split.search + split.validation + split.test) > rows:
         yield ("data", "split"), f"the splits must fit the data, but they take {total} rows of {rows}; lower them"
@@ -62,7 +65,7 @@ def fields(draft: Draft, known: Sequence[str], rows: int) -> Iterator[Finding]:
 def fields_used(draft: Draft) -> Iterator[tuple[Place, str]]:
     """Every field of the data that a prompt, an evaluator or the split reads, with the place."""
     for number, stage in enumerate(draft.stages):
-        for key, text in _texts(stage):
+        for key, text in reading.texts(stage):
             yield from ((("stages", number, key), name) for name in names(text) if name not in draft.stage_names)
     for name, evaluator in draft.evaluators.items():
         if evaluator is not None:
@@ -103,31 +106,21 @@ def _gguf(place: Place, gguf: str, folder: Path) -> Iterator[Finding]:
         yield place, f"{text}; {nearest(gguf, CATALOGUE)}"
 
 
-def _stage_names(draft: Draft) -> Iterator[Finding]:
-    for number, name in _twins(draft.stage_names):
-        yield ("stages", number, "name"), f"stage names must be unique, but {show(name)} is given twice; rename one"
-    read = {name for stage in draft.stages for _, text in _texts(stage) for name in names(text)}
-    for number, name in enumerate(draft.stage_names[:-1]):
-        if name is not None and name not in read and None not in draft.stages:
-            text = f"every stage but the last must be read by a later one, but {show(name)} is not"
-            yield ("stages", number, "name"), f"{text}; write {{{safe(name)}}} in a later prompt, or remove the stage"
-
-
 def _stage(place: Place, stage: StageSpec, draft: Draft) -> Iterator[Finding]:
     for number, model in enumerate(stage.models):
         if model not in draft.models:
-            yield (*place, "models", number), f"must be a key of `models`, but is {show(model)}; {nearest(model, draft.models)}"
+            yield (*place, "models", number), _no_model(model, draft)
     if stage.scorer is not None and stage.scorer not in draft.models:
-        law = f"must be a key of `models`, but is {show(stage.scorer)}"
-        yield (*place, "scorer"), f"{law}; {nearest(stage.scorer, draft.models)}"
-    if stage.scorer is not None and "best_of_n" not in stage.templates:
-        yield (*place, "scorer"), "goes with best_of_n only, but `templates` lacks it; add best_of_n, or remove scorer"
-    lists: list[tuple[str, Sequence[str]]] = [(key, getattr(stage, key)) for key in ("models", "templates", "stop")]
+        yield (*place, "scorer"), _no_model(stage.scorer, draft)
+    for key in ("models", "templates", "stop"):
+        yield from _no_twins((*place, key), getattr(stage, key))
     if isinstance(stage.parse, ParseRule) and stage.parse.choice is not None:
         yield from _no_twins((*place, "parse", "choice"), stage.parse.choice)
-    for key, items in lists:
-        yield from _no_twins((*place, key), items)
     yield from _samples(place, stage)
+
+
+def _no_model(name: str, draft: Draft) -> str:
+    return f"must be a key of `models`, but is {show(name)}; {nearest(name, draft.models)}"
 
 
 def _samples(place: Place, stage: StageSpec) -> Iterator[Finding]:
@@ -141,47 +134,6 @@ def _samples(place: Place, stage: StageSpec) -> Iterator[Finding]:
     elif least < 2 and len(sampled) == len(stage.templates):
         text = f"{' and '.join(sampled)} takes at least 2 samples, but the least is {least}"
         yield (*place, "samples"), f"{text}; write samples: [2, {most}], or add single to templates"
-
-
-def _order(place: Place, number: int, draft: Draft) -> Iterator[Finding]:
-    """A stage reads only stages before it."""
-    later = set(draft.stage_names[number:]) - set(draft.stage_names[:number])
-    reads = _reads(draft)
-    own = draft.stage_names[number]
-    for key, text in _texts(draft.stages[number]):
-        for name in names(text):
-            if name not in later or own is None:
-                continue
-            law = f"stages must only read earlier stages, but {show(own)} reads {'itself' if name == own else show(name)}"
-            cycle = _path(name, own, reads)
-            if cycle:
-                chain = " -> ".join(safe(step, 20) for step in (own, *cycle))
-                yield (*place, key), f"{law} in the cycle {chain}; remove one of these placeholders"
-            else:
-                yield (*place, key), f"{law}, which comes later; move {show(name)} up"
-
-
-def _reads(draft: Draft) -> Mapping[str, list[str]]:
-    return {
-        own: [name for _, text in _texts(stage) for name in names(text) if name in draft.stage_names]
-        for own, stage in zip(draft.stage_names, draft.stages, strict=True)
-        if own is not None
-    }
-
-
-def _path(start: str, goal: str, reads: Mapping[str, list[str]]) -> tuple[str, ...]:
-    """The shortest chain of readings from one stage to another, empty when there is none."""
-    paths = deque([(start,)])
-    seen = {start}
-    while paths:
-        path = paths.popleft()
-        if path[-1] == goal:
-            return path
-        for name in reads.get(path[-1], []):
-            if name not in seen:
-                seen.add(name)
-                paths.append((*path, name))
-    return ()
 
 
 def _metrics(draft: Draft) -> Iterator[Finding]:
@@ -201,7 +153,7 @@ def _metrics(draft: Draft) -> Iterator[Finding]:
             yield place, f"must be an evaluator or a cost, but is {show(metric)}; {nearest(metric, known)}"
         elif number == 0 and metric in COSTS:
             yield place, f"the first objective must be an evaluator, but is {show(metric)}; put an evaluator first"
-    for number, metric in _twins(metrics):
+    for number, metric in twins(metrics):
         yield ("objectives", number), f"a metric must be one objective only, but {show(metric)} is two; remove one"
 
 
@@ -219,27 +171,9 @@ def _prices(draft: Draft) -> Iterator[Finding]:
             yield ("models", name, "price"), f"{text}; write {{prompt: …, completion: …}}, or remove {reasons[0]}"
 
 
-def _texts(stage: StageSpec | None) -> Iterator[tuple[str, str]]:
-    """The templates of a stage with their keys."""
-    if stage is not None:
-        yield "prompt", stage.prompt
-        if stage.system is not None:
-            yield "system", stage.system
-
-
 def _no_twins(place: Place, items: Iterable[str]) -> Iterator[Finding]:
-    for number, item in _twins(items):
+    for number, item in twins(items):
         yield (*place, number), f"a list must not repeat itself, but {show(item)} is given twice; remove one"
-
-
-def _twins(items: Iterable[str | None]) -> Iterator[tuple[int, str]]:
-    seen: set[str] = set()
-    for number, item in enumerate(items):
-        if item is None:
-            continue
-        if item in seen:
-            yield number, item
-        seen.add(item)
 
 
 def _listed(field: str, known: Sequence[str]) -> str:

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from apportion.spec.problems import Problem, safe, show
 from apportion.spec.schema import SplitCounts, SplitField
+from apportion.spec.types import compiled
 
 Row = dict[str, Any]
 
@@ -68,10 +69,9 @@ class Table:
         """Rows whose `field` is no regular expression."""
         for line, row in self.rows.items():
             try:
-                re.compile(row.get(field) or "")
-            except (re.error, TypeError, RecursionError, OverflowError) as error:
-                text = f"must be a regular expression, but {show(row[field])} is not: {safe(str(error))}; mend it"
-                yield Problem(self.source, line, safe(field), text)
+                compiled(row.get(field))
+            except ValueError as error:
+                yield Problem(self.source, line, safe(field), str(error))
 
 
 def file_fault(path: Path) -> str | None:
@@ -134,9 +134,9 @@ def deal(table: Table, split: SplitCounts | SplitField, seed: int) -> tuple[Spli
     if isinstance(split, SplitField):
         return _deal_by_field(table, split.field)
     shuffled = sorted(table.rows.values(), key=lambda row: _rank(seed, row[table.id_field]))
+    rows = iter(shuffled)
     counts = (split.search, split.validation, split.test)
-    ends = (counts[0], counts[0] + counts[1], sum(counts))
-    return Splits(tuple(shuffled[: ends[0]]), tuple(shuffled[ends[0] : ends[1]]), tuple(shuffled[ends[1] : ends[2]])), []
+    return Splits(*(tuple(islice(rows, count)) for count in counts)), []
 
 
 def _deal_by_field(table: Table, field: str) -> tuple[Splits, list[Problem]]:
@@ -181,7 +181,8 @@ def _row(data: bytes, id_field: str) -> Row:
         raise _BadLine("data", f"each line must be one JSON object, but this is {show(row)}")
     name = row.get(id_field)
     if not isinstance(name, str | int) or isinstance(name, bool) or name == "":
-        raise _BadLine(id_field, f"the id must be text or a whole number, but is {show(name) if id_field in row else 'absent'}")
+        found = show(name) if id_field in row else "absent"
+        raise _BadLine(id_field, f"the id must be text or a whole number, but is {found}")
     row[id_field] = str(name)
     return row
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import TypeVar
 
 from pydantic import ValidationError
@@ -16,11 +17,11 @@ from apportion.spec.schema import (
     DataSpec,
     EvaluatorSpec,
     Limits,
-    Model,
     ModelSpec,
     Objective,
     StageSpec,
 )
+from apportion.spec.types import MAX_ITEMS, Model
 from apportion.spec.yaml import Node
 
 M = TypeVar("M", bound=Model)
@@ -69,12 +70,12 @@ def _part(model: type[M], node: Node | None) -> M | None:
 
 def _entries(root: Node, key: str) -> Mapping[str, Node]:
     node = root.get(key)
-    return node.value if node is not None and isinstance(node.value, dict) else {}
+    return dict(islice(node.value.items(), MAX_ITEMS)) if node is not None and isinstance(node.value, dict) else {}
 
 
 def _items(root: Node, key: str) -> tuple[Node, ...]:
     node = root.get(key)
-    return node.value if node is not None and isinstance(node.value, tuple) else ()
+    return node.value[:MAX_ITEMS] if node is not None and isinstance(node.value, tuple) else ()
 
 
 def _name(node: Node) -> str | None:

@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from apportion.spec.problems import dotted, show
+from apportion.spec.problems import Place, dotted, show
 
 if TYPE_CHECKING:
     from apportion.spec.load import LoadedSpec
 
 JSON = dict[str, "JSON"] | list["JSON"] | str | int | float | bool | None
+
+_ABSENT = object()
 
 
 def fingerprint(loaded: LoadedSpec) -> dict[str, JSON]:
@@ -32,5 +34,19 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     return [
         f"{dotted(place)}: {_said(before, place)} -> {_said(after, place)}"
         for place in dict.fromkeys((*before, *after))
-        if _said_exactly(before, place) != _said_exactly(after, place)
+        if before.get(place, _ABSENT) != after.get(place, _ABSENT)
     ]
+
+
+def _leaves(place: Place, value: Any) -> Iterator[tuple[Place, Any]]:
+    steps = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
+    empty = True
+    for step, below in steps:
+        empty = False
+        yield from _leaves((*place, step), below)
+    if empty:
+        yield place, value
+
+
+def _said(leaves: Mapping[Place, Any], place: Place) -> str:
+    return show(leaves[place]) if place in leaves else "(absent)"

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from apportion.spec.jsonschema import known_keys
-from apportion.spec.problems import Finding, Place, nearest, show
+from apportion.spec.problems import Finding, Place, nearest, safe, show
 from apportion.spec.yaml import Node
 
 # What pydantic puts in a location although it is no key of the file.
@@ -37,8 +37,8 @@ _LAWS: Mapping[str, tuple[str, str]] = {
     "string_too_short": ("must not be empty", "write it, or leave the key out if it may be"),
     "string_too_long": ("must have at most {max_length} characters", "shorten it"),
     "string_pattern_mismatch": ("must match {pattern}", "use only those characters"),
-    "too_short": ("must have at least {min_length} of them", "add one"),
-    "too_long": ("must have at most {max_length} of them", "remove the rest"),
+    "too_short": ("must have {min_length} or more entries", "add some"),
+    "too_long": ("must have at most {max_length} entries", "remove the rest"),
 }
 
 
@@ -70,8 +70,8 @@ def _finding(details: ErrorDetails, root: Node) -> Finding | None:
         return keys, unknown_key(keys)
     place = _existing(keys, root)
     value = root.find(place).plain()
-    if kind in _FOLLOW_ON or (kind == "too_short" and value):
-        return None  # pydantic also counts the items that it refused
+    if kind in _FOLLOW_ON or (kind == "too_short" and _length(value) > context["actual_length"]):
+        return None  # pydantic counts without the items that it refused
     if "[key]" in details["loc"]:
         value = place[-1]
     if kind == "law":
@@ -91,7 +91,9 @@ def _text(kind: str, context: Mapping[str, Any], value: object, message: str) ->
     if kind == "literal_error":
         words = [word.strip("'") for word in context["expected"].replace(" or ", ", ").split(", ")]
         return f"must be one of {', '.join(words)}, but is {show(value)}; {nearest(str(value), words)}"
-    law, remedy = _LAWS.get(kind, (message, "mend it"))
+    if kind not in _LAWS:
+        return f"{safe(message, 200)}, but is {show(value)}; mend it"
+    law, remedy = _LAWS[kind]
     return f"{law.format(**context)}, but is {show(value)}; {remedy}"
 
 
@@ -104,3 +106,7 @@ def _existing(place: Place, root: Node) -> Place:
             return place[:depth]
         node = below
     return place
+
+
+def _length(value: object) -> int:
+    return len(value) if isinstance(value, dict | tuple) else 0

@@ -35,9 +35,9 @@ def apply(root: Node, overrides: Sequence[str]) -> tuple[Node, list[Problem]]:
         if fault is not None:
             problems.append(Problem(source, 0, safe(path) or "top level", fault))
             continue
-        value, faults = yaml.read(text.encode("utf-8", "surrogateescape"), source)
-        problems += [replace(problem, line=0) for problem in faults]
-        if value is not None:
+        value, faults = yaml.read(text.encode("utf-8", "surrogatepass"), source)
+        problems += [replace(problem, line=0, place=safe(path)) for problem in faults]
+        if value is not None and not faults:
             root = _put(root, place, _without_lines(value), source)
     return root, problems
 
@@ -66,7 +66,7 @@ def _fault(place: Place, root: Node) -> str | None:
             continue
         value = root.find(above).value if _exists(root, above) else None
         if isinstance(value, tuple):
-            return f"there is no item {show(step)}; the list has items 0 to {len(value) - 1}" if value else "the list is empty; set the whole list"
+            return f"there is no item {show(step)}; the list has {len(value)} items, numbered from 0"
         keys = known_keys(above)
         if keys is None:  # names of the user's own: a whole new entry may be set, but nothing inside one
             if depth == len(place) - 1:

@@ -30,8 +30,8 @@ def findings(spec: TaskSpec, rows: Sequence[Row]) -> Iterator[Finding]:
         for name, cost in least.items():
             bound = getattr(bounds, name, None)
             if bound is not None and cost > bound:
-                text = f"even the cheapest answer costs {cost:.3g} {name}, but {section}.{name} is {bound:.3g}"
-                yield (section, name), f"{text}; raise it above {cost:.3g}, or shorten prompts and stages"
+                text = f"even the cheapest answer costs {cost:.6g} {name}, but {section}.{name} is {bound:.6g}"
+                yield (section, name), f"{text}; raise it above {cost:.6g}, or shorten prompts and stages"
 
 
 def cheapest(spec: TaskSpec, rows: Sequence[Row]) -> dict[str, float]:

@@ -6,8 +6,10 @@ It does not know YAML, the schema or which mistakes there are.
 from __future__ import annotations
 
 import difflib
+import itertools
+import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 Step = str | int
@@ -16,10 +18,11 @@ Finding = tuple[Place, str]
 """A place in the spec and what is wrong there; its line is looked up later."""
 
 SHOWN_CHARACTERS = 60
+MAX_NAMES = 500  # names that are compared for nearness: comparing is slow
 
 # Prefixes under which well-known vendors issue keys, and any long run that mixes letters with several digits.
 _KEY_PREFIX = re.compile(r"(?:sk|pk|rk|hf|gsk|ghp|gho|xai|pplx|r8|glpat|xox[a-z])[-_]|AIza|AKIA|eyJ|Bearer ", re.ASCII)
-_KEY_RUN = re.compile(r"[A-Za-z0-9+/]{20,}")
+_KEY_RUN = re.compile(r"[A-Za-z0-9]{20,}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,21 +42,27 @@ class Problem:
     text: str
 
     def __str__(self) -> str:
+        if self.source == f"--set {self.place}":
+            return f"{self.source}: {self.text}"
         where = f"{self.source}:{self.line}" if self.line else self.source
         return f"{where}: {self.place}: {self.text}"
 
 
 def dotted(place: Place) -> str:
     """A place as the user would write it after `--set`."""
-    return ".".join(safe(str(step), 40) for step in place) or "top level"
+    return ".".join(safe(str(step), 40) or "''" for step in place) or "top level"
 
 
 def safe(text: str, most: int = SHOWN_CHARACTERS) -> str:
-    """Text cut to `most` characters, with control characters escaped; what looks like a secret is left out."""
+    """Text that is safe to print and short; what looks like a secret is left out."""
     if looks_like_key(text):
         return "(hidden: it looks like a key)"
-    cut = text if len(text) <= most else text[: most - 1] + "…"
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in cut)
+    return escape(text if len(text) <= most else text[: most - 1] + "…")
+
+
+def escape(text: str) -> str:
+    """Text with control and other invisible characters written as escapes."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def show(value: object) -> str:
@@ -65,6 +74,8 @@ def show(value: object) -> str:
             return "true" if value else "false"
         case str():
             return f"'{safe(value)}'" if value else "empty text"
+        case float() if not math.isfinite(value):
+            return ".nan" if math.isnan(value) else ".inf" if value > 0 else "-.inf"
         case int() | float():
             return safe(repr(value))
         case dict():
@@ -87,9 +98,20 @@ def looks_like_key(text: str) -> bool:
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """`did you mean 'x'?` for the nearest known name, else the list of known names."""
-    names = list(known)
+    names = list(itertools.islice(known, MAX_NAMES))
     near = difflib.get_close_matches(word[:64], names, 1, 0.6)
     if near:
         return f"did you mean '{safe(near[0])}'?"
     listed = ", ".join(safe(name) for name in names[:12]) + (", …" if len(names) > 12 else "")
     return f"use one of {listed}" if listed else "remove it"
+
+
+def twins(items: Iterable[str | None]) -> Iterator[tuple[int, str]]:
+    """Items that came before, with their numbers; None is skipped."""
+    seen: set[str] = set()
+    for number, item in enumerate(items):
+        if item is None:
+            continue
+        if item in seen:
+            yield number, item
+        seen.add(item)

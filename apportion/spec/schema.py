@@ -5,128 +5,31 @@ One key at a time: it does not know files, the model catalogue or rules over sev
 
 from __future__ import annotations
 
-import re
-import warnings
-from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
+from typing import Annotated, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Discriminator,
-    Field,
-    StringConstraints,
-    Tag,
-    model_validator,
-)
-from pydantic_core import PydanticCustomError
+from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, StringConstraints, Tag
 
 from apportion.graphs.cost import ModelCard
-from apportion.spec import template
-from apportion.spec.problems import looks_like_key, show
+from apportion.spec.types import (
+    MAX_ITEMS,
+    Count,
+    Model,
+    ModelName,
+    Name,
+    OneOf,
+    Pattern,
+    Positive,
+    Samples,
+    Template,
+    Text,
+    Url,
+    Variable,
+    Words,
+)
 
 COSTS = ("calls", "tokens", "flops", "usd", "latency_s")
 """Metrics that every graph has without an evaluator."""
-MAX_COUNT = 2**53  # the largest count that a float still holds exactly
 DEFAULT_SLOTS = {"gguf": 4, "endpoint": 8}
-
-
-def law(text: str) -> PydanticCustomError:
-    """An error whose message is `text` as it is: law, value and remedy."""
-    return PydanticCustomError("law", "{text}", {"text": text})
-
-
-class Model(BaseModel):
-    """Base of every mapping in the spec: frozen, no unknown keys, no guessing of types, no NaN."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, protected_namespaces=())
-
-
-class OneOf(Model):
-    """A mapping that holds exactly one of its keys."""
-
-    model_config = ConfigDict(json_schema_extra={"minProperties": 1, "maxProperties": 1})
-
-    @model_validator(mode="after")
-    def _one(self) -> OneOf:
-        given = self._given()
-        if len(given) != 1:
-            keys = ", ".join(field.alias or name for name, field in type(self).model_fields.items())
-            raise law(f"must hold exactly one of {keys}, but holds {', '.join(given) or 'none'}; keep one")
-        return self
-
-    def _given(self) -> list[str]:
-        return [name for name in type(self).model_fields if getattr(self, name) is not None]
-
-    @property
-    def kind(self) -> str:
-        """The key that is given."""
-        name = self._given()[0]
-        return type(self).model_fields[name].alias or name
-
-    @property
-    def value(self) -> Any:
-        """What is given under that key."""
-        return getattr(self, self._given()[0])
-
-
-def _whole(value: object) -> object:
-    """2e6 is a whole number too."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-def _template(text: str) -> str:
-    try:
-        template.parts(text)
-    except ValueError as error:
-        raise law(str(error)) from None
-    return text
-
-
-def _pattern(text: str) -> str:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # hints on style that Python gives about some legal patterns
-            groups = re.compile(text).groups
-    except (re.error, RecursionError, OverflowError) as error:
-        raise law(f"must be a regular expression, but {show(text)} is not: {error}; mend it") from None
-    if groups != 1:
-        raise law(f"must have exactly one group, but {show(text)} has {groups}; put ( ) around the answer only")
-    return text
-
-
-def _url(text: str) -> str:
-    try:
-        url = urlsplit(text)
-        legal = url.scheme in ("http", "https") and bool(url.hostname) and (url.port or 1) > 0 and text.split() == [text]
-    except ValueError:
-        legal = False
-    if not legal:
-        raise law("must be an http or https URL; write it like http://127.0.0.1:8000/v1")
-    if url.username is not None or url.password is not None or url.query or url.fragment:
-        raise law("must hold no credentials, query or fragment; name the key's variable in `api_key_env` instead")
-    return text
-
-
-def _variable(text: str) -> str:
-    if looks_like_key(text):
-        raise law("must be the NAME of an environment variable, but it looks like the key itself; put the key in one")
-    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,63}", text):
-        raise law("must be the NAME of an environment variable; write it like OPENAI_API_KEY")
-    return text
-
-
-Text = Annotated[str, StringConstraints(min_length=1)]
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=64)]
-ModelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=64)]
-Template = Annotated[str, StringConstraints(min_length=1), AfterValidator(_template)]
-Positive = Annotated[float, Field(gt=0)]
-_Count = Annotated[int, Field(ge=1, le=MAX_COUNT)]
-Count = Annotated[_Count, BeforeValidator(_whole, json_schema_input_type=_Count)]
-_Samples = Annotated[int, Field(ge=1, le=100)]
-Samples = Annotated[_Samples, BeforeValidator(_whole, json_schema_input_type=_Samples)]
 TemplateName = Literal["single", "vote", "fuse", "best_of_n", "refine"]
 
 
@@ -147,31 +50,33 @@ class RatesSpec(Model):
 class ModelSpec(Model):
     """A model that stages may call: a local file (`gguf`) or a server (`endpoint`)."""
 
-    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": ["gguf"]}, {"required": ["endpoint", "model"]}]})
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [{"required": ["gguf"]}, {"required": ["endpoint", "model"]}]}
+    )
 
     gguf: Text | None = Field(
-        None, description="A name from `apportion models list`, or a .gguf file relative to this file."
+        default=None, description="A name from `apportion models list`, or a .gguf file relative to this file."
     )
-    context: Count = Field(2048, description="Tokens of context per slot of a gguf model.")
-    endpoint: Annotated[str, AfterValidator(_url)] | None = Field(
-        None, description="URL of an OpenAI-compatible server, with its /v1."
+    context: Count = Field(default=2048, description="Tokens of context per slot of a gguf model.")
+    endpoint: Url | None = Field(default=None, description="URL of an OpenAI-compatible server, with its /v1.")
+    model: Text | None = Field(default=None, description="The server's name for the model; required with endpoint.")
+    api_key_env: Variable | None = Field(
+        default=None, description="Name of the environment variable that holds the key, never the key itself."
     )
-    model: Text | None = Field(None, description="The server's name for the model; required with endpoint.")
-    api_key_env: Annotated[str, AfterValidator(_variable)] | None = Field(
-        None, description="Name of the environment variable that holds the key, never the key itself."
+    timeout_s: Positive = Field(default=60.0, description="Seconds after which one attempt is given up.")
+    stream: bool = Field(
+        default=True, description="Whether replies are streamed, which gives the time to the first token."
     )
-    timeout_s: Positive = Field(60.0, description="Seconds after which one attempt is given up.")
-    stream: bool = Field(True, description="Whether replies are streamed, which gives the time to the first token.")
     parameters: Positive = Field(description="Active parameters, a count such as 7e9; FLOPs are computed from it.")
-    layers: Count | None = Field(None, description="Transformer layers; with width, FLOPs include attention.")
-    width: Count | None = Field(None, description="Model dimension; goes with layers.")
+    layers: Count | None = Field(default=None, description="Transformer layers; with width, FLOPs include attention.")
+    width: Count | None = Field(default=None, description="Model dimension; goes with layers.")
     price: Price | None = Field(description="USD per million tokens, or null when it is not known.")
-    seeds: bool = Field(False, description="Whether the server may be sent a seed with each request.")
+    seeds: bool = Field(default=False, description="Whether the server may be sent a seed with each request.")
     concurrency: Count = Field(
         default_factory=lambda given: DEFAULT_SLOTS["gguf" if given.get("gguf") else "endpoint"],
         description="Requests in flight at most; default 4 for gguf, 8 for endpoint.",
     )
-    rates: RatesSpec | None = Field(None, description="Known speed; measured before the search when absent.")
+    rates: RatesSpec | None = Field(default=None, description="Known speed; measured before the search when absent.")
 
     def card(self, name: str) -> ModelCard:
         """What the cost formulas need."""
@@ -204,7 +109,7 @@ class DataSpec(Model):
     """The examples: a JSONL file, one object a line."""
 
     path: Text = Field(description="JSONL file, relative to this file.")
-    id: Text = Field("id", description="Field that holds a unique id.")
+    id: Text = Field(default="id", description="Field that holds a unique id.")
     split: Annotated[
         Annotated[SplitCounts, Tag("split:counts")] | Annotated[SplitField, Tag("split:field")],
         Discriminator(lambda v: "split:field" if (isinstance(v, dict) and "field" in v) else "split:counts"),
@@ -214,13 +119,13 @@ class DataSpec(Model):
 class ParseRule(OneOf):
     """A way of taking the answer out of a reply that needs an argument."""
 
-    regex: Annotated[str, StringConstraints(max_length=1000), AfterValidator(_pattern)] | None = Field(
-        None, description="Regular expression with one group; the group of its last match is the answer."
+    regex: Pattern | None = Field(
+        default=None, description="Regular expression with one group; the group of its last match is the answer."
     )
-    choice: Annotated[tuple[Text, ...], Field(min_length=2)] | None = Field(
-        None, description="The words that the answer may be."
+    choice: Annotated[tuple[Text, ...], Field(min_length=2, max_length=MAX_ITEMS)] | None = Field(
+        default=None, description="The words that the answer may be."
     )
-    json_key: Text | None = Field(None, alias="json", description="Key of the JSON object in the reply.")
+    json_key: Text | None = Field(default=None, alias="json", description="Key of the JSON object in the reply.")
 
 
 ParseWord = Literal["text", "last_line", "first_line", "number"]
@@ -234,24 +139,26 @@ class StageSpec(Model):
     """One step of the system: a prompt, and the choices that the search has for answering it."""
 
     name: Name = Field(description="Later prompts read the stage's answer as {name}.")
-    system: Template | None = Field(None, description="System message; same placeholders as prompt.")
+    system: Template | None = Field(default=None, description="System message; same placeholders as prompt.")
     prompt: Template = Field(description="User message; {field} is a data field or an earlier stage, {{ }} are braces.")
     parse: Parse = Field(
-        "text",
+        default="text",
         description="text, last_line, first_line, number, {regex: pattern}, {choice: [words]} or {json: key}.",
     )
-    models: Annotated[tuple[Text, ...], Field(min_length=1)] = Field(description="Models that may be chosen.")
-    templates: Annotated[tuple[TemplateName, ...], Field(min_length=1)] = Field(
+    models: Words = Field(description="Models that may be chosen.")
+    templates: Annotated[tuple[TemplateName, ...], Field(min_length=1, max_length=MAX_ITEMS)] = Field(
         description="Ways of answering that may be chosen: single, vote, fuse, best_of_n, refine."
     )
     samples: tuple[Samples, Samples] = Field(
-        (1, 1), description="Least and most samples, [least, most]; single always takes one."
+        default=(1, 1), description="Least and most samples, [least, most]; single always takes one."
     )
-    temperature: float = Field(0.7, ge=0, le=2, description="Sampling temperature.")
-    top_p: float = Field(1.0, gt=0, le=1, description="Nucleus sampling mass.")
+    temperature: float = Field(default=0.7, ge=0, le=2, description="Sampling temperature.")
+    top_p: float = Field(default=1.0, gt=0, le=1, description="Nucleus sampling mass.")
     max_tokens: Count = Field(description="Most completion tokens of one reply.")
-    stop: tuple[Text, ...] = Field((), description="Strings that end a reply.")
-    scorer: Text | None = Field(None, description="Model that scores in best_of_n; the stage's own when absent.")
+    stop: tuple[Text, ...] = Field(default=(), max_length=MAX_ITEMS, description="Strings that end a reply.")
+    scorer: Text | None = Field(
+        default=None, description="Model that scores in best_of_n; the stage's own when absent."
+    )
 
 
 class FieldOptions(Model):
@@ -263,14 +170,14 @@ class FieldOptions(Model):
 class NumericOptions(FieldOptions):
     """How near a number must come."""
 
-    tolerance: float = Field(1e-6, ge=0, description="Largest absolute difference that still counts as equal.")
+    tolerance: float = Field(default=1e-6, ge=0, description="Largest absolute difference that still counts as equal.")
 
 
 class JsonFieldsOptions(FieldOptions):
     """Which keys are compared."""
 
-    fields: Annotated[tuple[Text, ...], Field(min_length=1)] | None = Field(
-        None, description="Keys that are compared; all keys of the expected object when absent."
+    fields: Words | None = Field(
+        default=None, description="Keys that are compared; all keys of the expected object when absent."
     )
 
 
@@ -289,12 +196,14 @@ ExpectedObject = Annotated[
 class EvaluatorSpec(OneOf):
     """How the last stage's answer becomes a number from 0 to 1: the kind, and the field it is compared with."""
 
-    exact: Expected | None = Field(None, description="1 when equal to the field.")
-    numeric: ExpectedNumber | None = Field(None, description="1 when the same number.")
-    choice: Expected | None = Field(None, description="1 when the same choice.")
-    contains: Expected | None = Field(None, description="1 when the answer contains the field.")
-    regex: Expected | None = Field(None, description="1 when the pattern in the field matches.")
-    json_fields: ExpectedObject | None = Field(None, description="Share of the expected object's keys that are right.")
+    exact: Expected | None = Field(default=None, description="1 when equal to the field.")
+    numeric: ExpectedNumber | None = Field(default=None, description="1 when the same number.")
+    choice: Expected | None = Field(default=None, description="1 when the same choice.")
+    contains: Expected | None = Field(default=None, description="1 when the answer contains the field.")
+    regex: Expected | None = Field(default=None, description="1 when the pattern in the field matches.")
+    json_fields: ExpectedObject | None = Field(
+        default=None, description="Share of the expected object's keys that are right."
+    )
 
     @property
     def options(self) -> FieldOptions:
@@ -306,8 +215,12 @@ class EvaluatorSpec(OneOf):
 class Objective(OneOf):
     """A metric and its direction."""
 
-    maximize: Text | None = Field(None, description="An evaluator's name, or calls, tokens, flops, usd, latency_s.")
-    minimize: Text | None = Field(None, description="An evaluator's name, or calls, tokens, flops, usd, latency_s.")
+    maximize: Text | None = Field(
+        default=None, description="An evaluator's name, or calls, tokens, flops, usd, latency_s."
+    )
+    minimize: Text | None = Field(
+        default=None, description="An evaluator's name, or calls, tokens, flops, usd, latency_s."
+    )
 
     @property
     def metric(self) -> str:
@@ -318,28 +231,30 @@ class Objective(OneOf):
 class Budget(Model):
     """Bounds on one answer, as a mean over the examples."""
 
-    calls: Positive | None = Field(None, description="Model calls of one answer.")
-    tokens: Positive | None = Field(None, description="Prompt and completion tokens of one answer.")
-    flops: Positive | None = Field(None, description="FLOPs of one answer.")
-    usd: Positive | None = Field(None, description="USD of one answer.")
-    latency_s: Positive | None = Field(None, description="Seconds to one answer.")
+    calls: Positive | None = Field(default=None, description="Model calls of one answer.")
+    tokens: Positive | None = Field(default=None, description="Prompt and completion tokens of one answer.")
+    flops: Positive | None = Field(default=None, description="FLOPs of one answer.")
+    usd: Positive | None = Field(default=None, description="USD of one answer.")
+    latency_s: Positive | None = Field(default=None, description="Seconds to one answer.")
 
 
 class Limits(Model):
     """What the search itself may spend."""
 
-    usd: Positive | None = Field(None, description="USD of the whole search.")
-    calls: Count | None = Field(None, description="Model calls of the whole search.")
-    tokens: Count | None = Field(None, description="Tokens of the whole search.")
-    wall_s: Positive | None = Field(None, description="Seconds of the whole search.")
-    trials: Count = Field(30, description="Graphs that the search may try.")
+    usd: Positive | None = Field(default=None, description="USD of the whole search.")
+    calls: Count | None = Field(default=None, description="Model calls of the whole search.")
+    tokens: Count | None = Field(default=None, description="Tokens of the whole search.")
+    wall_s: Positive | None = Field(default=None, description="Seconds of the whole search.")
+    trials: Count = Field(default=30, description="Graphs that the search may try.")
 
 
 class SearchSpec(Model):
     """How graphs are proposed."""
 
-    sampler: Literal["random", "grid", "tpe", "nsga2"] = Field("tpe", description="What proposes the next graph.")
-    finalists: Count = Field(3, description="Graphs that are measured again on the validation split.")
+    sampler: Literal["random", "grid", "tpe", "nsga2"] = Field(
+        default="tpe", description="What proposes the next graph."
+    )
+    finalists: Count = Field(default=3, description="Graphs that are measured again on the validation split.")
 
 
 class TaskSpec(Model):
@@ -348,17 +263,23 @@ class TaskSpec(Model):
     name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=64)] = Field(
         description="Name of the task and of its run folders: lower case, digits, - and _."
     )
-    seed: int = Field(0, ge=0, le=2**32 - 1, description="Seed of the split, the search and the draws.")
-    models: Annotated[dict[ModelName, ModelSpec], Field(min_length=1)] = Field(description="Models by name.")
+    seed: int = Field(default=0, ge=0, le=2**32 - 1, description="Seed of the split, the search and the draws.")
+    models: Annotated[dict[ModelName, ModelSpec], Field(min_length=1, max_length=MAX_ITEMS)] = Field(
+        description="Models by name."
+    )
     data: DataSpec = Field(description="The examples.")
-    stages: Annotated[tuple[StageSpec, ...], Field(min_length=1)] = Field(
+    stages: Annotated[tuple[StageSpec, ...], Field(min_length=1, max_length=MAX_ITEMS)] = Field(
         description="Steps in order; the last one gives the answer."
     )
-    evaluators: Annotated[dict[Name, EvaluatorSpec], Field(min_length=1)] = Field(description="Metrics by name.")
-    objectives: Annotated[tuple[Objective, ...], Field(min_length=1)] = Field(
+    evaluators: Annotated[dict[Name, EvaluatorSpec], Field(min_length=1, max_length=MAX_ITEMS)] = Field(
+        description="Metrics by name."
+    )
+    objectives: Annotated[tuple[Objective, ...], Field(min_length=1, max_length=MAX_ITEMS)] = Field(
         description="What the search looks for; the first is an evaluator."
     )
-    budget: Budget = Field(Budget(), description="Bounds on one answer.")
-    limits: Limits = Field(Limits(), description="What the search may spend.")
-    search: SearchSpec = Field(SearchSpec(), description="How graphs are proposed.")
-    bank: Text | None = Field(None, description="SQLite file that keeps draws over runs, relative to this file.")
+    budget: Budget = Field(default=Budget(), description="Bounds on one answer.")
+    limits: Limits = Field(default=Limits(), description="What the search may spend.")
+    search: SearchSpec = Field(default=SearchSpec(), description="How the search proposes graphs.")
+    bank: Text | None = Field(
+        default=None, description="SQLite file that keeps draws over runs, relative to this file."
+    )

@@ -17,18 +17,23 @@ from apportion.spec.problems import Place, Problem, dotted, safe, show
 MAX_BYTES = 1_000_000
 MAX_NODES = 100_000
 MAX_DEPTH = 64
+MAX_PROBLEMS = 100
 MAX_DIGITS = 300  # a longer number is no float (the largest is 1.8e308)
 TEXT_PER_NODE = 16  # characters of text that count as one node, so that aliases cannot multiply long text either
 
 Scalar = str | int | float | bool | None
 
 _PARSER = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
-_UNPRINTABLE = re.compile("[^\x09\x0a\x0d\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_UNPRINTABLE = re.compile(
+    "[^\x09\x0a\x0d\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
+)
 _WORDS: dict[str, Scalar] = {"": None, "~": None}
 _WORDS |= dict.fromkeys(("null", "Null", "NULL"))
 _WORDS |= dict.fromkeys(("true", "True", "TRUE"), True) | dict.fromkeys(("false", "False", "FALSE"), False)
 _INTEGER = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
-_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
+_FLOAT = re.compile(
+    r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +123,8 @@ def _decode(data: bytes, source: str) -> str:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise _Refused(source, line, f"the file must be UTF-8, but byte {error.start} is not; save it as UTF-8") from None
+        law = f"the file must be UTF-8, but byte {error.start} is not; save it as UTF-8"
+        raise _Refused(source, line, law) from None
     if bad := _UNPRINTABLE.search(text):
         line = text.count("\n", 0, bad.start()) + 1
         raise _Refused(source, line, f"control characters are not allowed, but there is {show(bad[0])}; remove it")
@@ -137,6 +143,8 @@ def _syntax(error: yaml.MarkedYAMLError, source: str) -> Problem:
         remedy = "indent with spaces, not tabs, and quote text that begins with @, ` or %"
     elif "mapping values are not allowed" in problem:
         remedy = "put text that holds ': ' in quotes"
+    if context and error.context_mark and mark is not error.context_mark:
+        context += f" that began on line {error.context_mark.line + 1}"
     text = f"the file must be valid YAML, but {safe(problem)}{' ' if context else ''}{safe(context)}; {remedy}"
     return Problem(source, mark.line + 1 if mark else 0, "YAML", text)
 
@@ -169,25 +177,34 @@ class _Builder:
 
     def take(self, event: yaml.Event) -> None:
         """Take the next event."""
-        line = event.start_mark.line + 1
-        tag = getattr(event, "tag", None)
-        if tag is not None:
-            self._report(line, f"tags are refused, but there is {show(tag)}; remove the tag")
+        line = event.start_mark.line + 1 if event.start_mark else 0
         match event:
             case yaml.ScalarEvent():
+                self._refuse_tag(event.tag, line)
                 self._scalar(event, line)
-            case yaml.AliasEvent():
-                self._alias(event.anchor, line)
-            case yaml.MappingStartEvent() | yaml.SequenceStartEvent():
-                self._check_depth(len(self._stack) + 1, line)
-                self._anchors.pop(event.anchor, None)  # from here on the name means this value
-                self._stack.append(_Open(line, event.anchor, isinstance(event, yaml.MappingStartEvent)))
             case yaml.MappingEndEvent() | yaml.SequenceEndEvent():
                 self._close()
+            case yaml.MappingStartEvent() | yaml.SequenceStartEvent():
+                self._refuse_tag(event.tag, line)
+                self._check_depth(len(self._stack) + 1, line)
+                self._anchors.pop(event.anchor or "", None)  # from here on the name means this value
+                self._stack.append(_Open(self._line(line), event.anchor, isinstance(event, yaml.MappingStartEvent)))
+            case yaml.AliasEvent():
+                self._alias(event.anchor or "", line)
             case yaml.DocumentStartEvent():
                 self._documents += 1
                 if self._documents > 1:
                     raise _Refused(self._source, line, "a task file must be one document; remove this second `---`")
+
+    def _line(self, line: int) -> int:
+        """The line of a value: that of its key, if it has one."""
+        level = self._stack[-1] if self._stack else None
+        return line if level is None or level.awaits_key else level.key_line
+
+    def _refuse_tag(self, tag: str | None, line: int) -> None:
+        if tag is not None:
+            short = tag.replace("tag:yaml.org,2002:", "!!")
+            self._report(line, f"tags are refused, but there is {show(short)}; remove the tag")
 
     def _scalar(self, event: yaml.ScalarEvent, line: int) -> None:
         plain = event.implicit[0]
@@ -196,7 +213,7 @@ class _Builder:
             self._stack[-1].awaits_key, self._stack[-1].key = False, None
             return
         value = self._resolve(event.value, line) if plain else event.value
-        node = Node(value, self._source, line, 1 + len(event.value) // TEXT_PER_NODE)
+        node = Node(value, self._source, self._line(line), 1 + len(event.value) // TEXT_PER_NODE)
         self._add(node, event.anchor, line)
 
     def _resolve(self, text: str, line: int) -> Scalar:
@@ -219,7 +236,7 @@ class _Builder:
                 law = f"an alias must not contain itself, but *{safe(name)} does; write it out"
             raise _Refused(self._source, line, law, self._here())
         self._check_depth(len(self._stack) + node.height, line)
-        self._add(replace(node, line=line), None, line)
+        self._add(replace(node, line=self._line(line)), None, line)
 
     def _close(self) -> None:
         level = self._stack.pop()
@@ -236,7 +253,8 @@ class _Builder:
     def _add(self, node: Node, anchor: str | None, line: int, *, counted: bool = False) -> None:
         self._total += 1 if counted else node.size  # what is inside a closed level is counted already
         if self._total > MAX_NODES:
-            raise _Refused(self._source, line, f"a task must have at most {MAX_NODES:,} values, aliases expanded; cut it")
+            law = f"a task must have at most {MAX_NODES:,} values, aliases expanded; cut it"
+            raise _Refused(self._source, line, law)
         if anchor is not None:
             self._anchors[anchor] = node
         if not self._stack:
@@ -249,7 +267,7 @@ class _Builder:
             self._key(level, node)
         else:
             if level.key is not None and level.key not in level.entries:
-                level.entries[level.key] = replace(node, line=level.key_line)
+                level.entries[level.key] = node
             level.awaits_key, level.key = True, None
 
     def _key(self, level: _Open, node: Node) -> None:
@@ -271,4 +289,6 @@ class _Builder:
         return dotted(tuple(step for step in steps if step is not None))
 
     def _report(self, line: int, text: str) -> None:
+        if len(self.problems) >= MAX_PROBLEMS:
+            raise _Refused(self._source, line, f"more than {MAX_PROBLEMS} problems; mend the first ones")
         self.problems.append(Problem(self._source, line, self._here(), text))

@@ -2,8 +2,8 @@
 
 Tables:
   prompt   what was asked: model identity, messages and sampling parameters, once per key
-  call     one draw that was paid for or tried: state `booked` -> `done` | `failed`, or `lost` after a kill
-  attempt  one request that was sent, and what it cost
+  call     the intent to buy one draw; in flight until one of its attempts is final
+  attempt  one request that was sent, how it ended and what it cost
   result   the bank: one finished completion for each (key, sample index)
   hit      one use of a completion that was already in the bank
 """
@@ -14,7 +14,7 @@ import hashlib
 import json
 import sqlite3
 import time
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import astuple, dataclass
 from typing import Any, Literal
 
@@ -30,13 +30,12 @@ SCHEMA = """
 CREATE TABLE IF NOT EXISTS prompt (key TEXT PRIMARY KEY, request TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS call (
     id INTEGER PRIMARY KEY, run TEXT NOT NULL, spender TEXT NOT NULL, model TEXT NOT NULL, key TEXT NOT NULL,
-    idx INTEGER NOT NULL, booked_at REAL NOT NULL, state TEXT NOT NULL);
-CREATE INDEX IF NOT EXISTS call_by_draw ON call (key, idx);
-CREATE INDEX IF NOT EXISTS call_by_state ON call (run, state);
+    idx INTEGER NOT NULL, booked_at REAL NOT NULL);
+CREATE INDEX IF NOT EXISTS call_by_run ON call (run, spender);
 CREATE TABLE IF NOT EXISTS attempt (
-    call INTEGER NOT NULL REFERENCES call, n INTEGER NOT NULL, outcome TEXT NOT NULL, status INTEGER, message TEXT,
-    billed TEXT NOT NULL, prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL,
-    flops REAL NOT NULL, usd REAL, seconds REAL NOT NULL, PRIMARY KEY (call, n)) WITHOUT ROWID;
+    call INTEGER NOT NULL REFERENCES call, n INTEGER NOT NULL, final INTEGER NOT NULL, outcome TEXT NOT NULL,
+    billed TEXT NOT NULL, prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL, flops REAL NOT NULL,
+    usd REAL, seconds REAL NOT NULL, status INTEGER, message TEXT, PRIMARY KEY (call, n)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS result (
     key TEXT NOT NULL, idx INTEGER NOT NULL, call INTEGER NOT NULL REFERENCES call, status TEXT NOT NULL,
     text TEXT NOT NULL, finish_reason TEXT NOT NULL, prompt_tokens INTEGER NOT NULL,
@@ -46,6 +45,18 @@ CREATE TABLE IF NOT EXISTS result (
 CREATE TABLE IF NOT EXISTS hit (run TEXT NOT NULL, spender TEXT NOT NULL, key TEXT NOT NULL, idx INTEGER NOT NULL);
 CREATE INDEX IF NOT EXISTS hit_by_run ON hit (run, spender);
 """
+
+
+SELECT_RESULT = (
+    "SELECT status, text, finish_reason, prompt_tokens, completion_tokens, usage_estimated, ttft_s, latency_s,"
+    " in_flight, flops, usd FROM result WHERE key = ? AND idx = ?"
+)
+INSERT_RESULT = "INSERT OR IGNORE INTO result VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+INSERT_CALL = (  # nothing where another process has bought the draw meanwhile
+    "INSERT INTO call (run, spender, model, key, idx, booked_at) SELECT ?, ?, ?, ?, ?, ?"
+    " WHERE NOT EXISTS (SELECT 1 FROM result WHERE key = ? AND idx = ?)"
+)
+BANKED = ("ok", "truncated", "refused")
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,106 +131,94 @@ class Calls:
     """
 
     def __init__(self, database: Database, run: str) -> None:
+        self.run = run
         self._database = database
-        self._run = run
         self._uncommitted: dict[tuple[str, int], Draw] = {}
+        self._prompts: set[str] = set()  # keys that are known to be in the store
+        self._broken = self._count_broken()
 
     def find(self, key: str, index: int) -> Draw | None:
         """The banked completion of a draw, None if it was never bought."""
         pending = self._uncommitted.get((key, index))
         if pending is not None:
             return pending
-        rows = self._database.read(
-            "SELECT status, text, finish_reason, prompt_tokens, completion_tokens, usage_estimated, ttft_s, latency_s,"
-            " in_flight, flops, usd FROM result WHERE key = ? AND idx = ?",
-            (key, index),
-        )
+        rows = self._database.read(SELECT_RESULT, (key, index))
         return _draw(key, index, rows[0]) if rows else None
 
     async def book(self, spender: Spender, model: str, key: str, request: str, index: int) -> Booking | Draw:
         """Put the intent to buy a draw on disk.
 
         Returns:
-            The booking; or the completion itself where another process has bought it meanwhile.
+            The booking; or the completion itself where another process has bought it meanwhile, or a failed draw where
+            it was bought too often for nothing.
 
         Raises:
             StoreError: it could not be written, so nothing may be sent.
         """
-        row = (self._run, spender, model, key, index, time.time())
+        purchases = self._broken.get((key, index), 0)
+        if purchases >= MOST_PURCHASES:
+            return Draw(key, index, "failed", finish_reason="bought too often")
+        row = (self.run, spender, model, key, index, time.time(), key, index)
+        new = key not in self._prompts
 
         def operation(connection: sqlite3.Connection) -> Booking | Draw:
-            bought = connection.execute(
-                "SELECT status, text, finish_reason, prompt_tokens, completion_tokens, usage_estimated, ttft_s,"
-                " latency_s, in_flight, flops, usd FROM result WHERE key = ? AND idx = ?",
-                (key, index),
-            ).fetchone()
-            if bought:
-                return _draw(key, index, bought)
-            connection.execute("INSERT OR IGNORE INTO prompt VALUES (?, ?)", (key, request))
-            (purchases,) = connection.execute(
-                "SELECT count(*) FROM attempt JOIN call ON attempt.call = call.id WHERE call.key = ? AND call.idx = ?"
-                " AND attempt.billed = 'possibly' AND attempt.outcome != 'lost'",
-                (key, index),
-            ).fetchone()
-            if purchases >= MOST_PURCHASES:
-                return Draw(key, index, "failed", finish_reason="bought too often")
-            cursor = connection.execute(
-                "INSERT INTO call (run, spender, model, key, idx, booked_at, state)"
-                " VALUES (?, ?, ?, ?, ?, ?, 'booked')",
-                row,
-            )
-            assert cursor.lastrowid is not None
-            return Booking(cursor.lastrowid, purchases)
+            if new:
+                connection.execute("INSERT OR IGNORE INTO prompt VALUES (?, ?)", (key, request))
+            cursor = connection.execute(INSERT_CALL, row)
+            if cursor.rowcount:
+                assert cursor.lastrowid is not None
+                return Booking(cursor.lastrowid, purchases)
+            return _draw(key, index, connection.execute(SELECT_RESULT, (key, index)).fetchone())
 
-        return await self._database.write(operation)
+        booking = await self._database.write(operation)
+        self._prompts.add(key)
+        return booking
 
-    def record_attempt(self, call: int, n: int, attempt: Attempt) -> None:
-        """Enter a request that gave no usable reply."""
-        self._database.post(lambda connection: _insert_attempt(connection, call, n, attempt))
+    def record_attempt(self, call: int, n: int, attempt: Attempt, draw: Draw) -> None:
+        """Enter a request that gave no usable reply and will be made again."""
+        self._count(attempt, draw)
+        self._database.post(lambda connection: _insert_attempt(connection, call, n, attempt, final=False))
 
     def finish(self, call: int, n: int, attempt: Attempt, draw: Draw) -> None:
         """Enter the attempt that ended a call, with its completion or its final failure, in one transaction."""
-        banked = draw.status in ("ok", "truncated", "refused")
-        if banked:
-            self._uncommitted[draw.key, draw.index] = draw
+        self._count(attempt, draw)
+        if draw.status not in BANKED:
+            self._database.post(lambda connection: _insert_attempt(connection, call, n, attempt, final=True))
+            return
+        self._uncommitted[draw.key, draw.index] = draw
+        row = (draw.key, draw.index, call, *astuple(draw)[2:], time.time())
 
         def operation(connection: sqlite3.Connection) -> None:
-            _insert_attempt(connection, call, n, attempt)
-            connection.execute("UPDATE call SET state = ? WHERE id = ?", ("done" if banked else "failed", call))
-            if banked:
-                connection.execute(
-                    "INSERT OR IGNORE INTO result VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                    (draw.key, draw.index, call, *astuple(draw)[2:], time.time()),
-                )
+            _insert_attempt(connection, call, n, attempt, final=True)
+            connection.execute(INSERT_RESULT, row)
             self._uncommitted.pop((draw.key, draw.index), None)
 
         self._database.post(operation)
 
     def abandon(self, call: int) -> None:
-        """End a call that will not be pursued: `lost` if a request was in flight, struck if none was ever sent."""
+        """End a call that will not be pursued: its last attempt is final; without one the booking is struck."""
 
         def operation(connection: sqlite3.Connection) -> None:
-            outcomes = {o for (o,) in connection.execute("SELECT outcome FROM attempt WHERE call = ?", (call,))}
-            if outcomes:
-                state = "lost" if "lost" in outcomes else "failed"
-                connection.execute("UPDATE call SET state = ? WHERE id = ?", (state, call))
-            else:
+            (n,) = connection.execute("SELECT max(n) FROM attempt WHERE call = ?", (call,)).fetchone()
+            if n is None:
                 connection.execute("DELETE FROM call WHERE id = ?", (call,))
+            else:
+                connection.execute("UPDATE attempt SET final = 1 WHERE call = ? AND n = ?", (call, n))
 
         self._database.post(operation)
 
     def hit(self, spender: Spender, key: str, index: int) -> None:
         """Enter the use of a completion that was already paid for."""
-        row = (self._run, spender, key, index)
+        row = (self.run, spender, key, index)
         self._database.post(lambda connection: connection.execute("INSERT INTO hit VALUES (?, ?, ?, ?)", row))
 
-    def write_off(self, cost: Mapping[str, Attempt]) -> int:
+    def write_off(self, cost: Callable[[str, str], Attempt]) -> int:
         """Book what was in flight when this run was killed as possibly billed.
 
         Only the process that holds the run's lock may call it.
 
         Args:
-            cost: for each model, the attempt to enter: the most that one call of it may have cost.
+            cost: from a model and the JSON of its request to the attempt that is entered for it.
 
         Returns:
             The number of calls that were in flight.
@@ -227,12 +226,13 @@ class Calls:
 
         def operation(connection: sqlite3.Connection) -> int:
             rows = connection.execute(
-                "SELECT id, model FROM call WHERE run = ? AND state = 'booked'", (self._run,)
+                "SELECT id, model, request, (SELECT count(*) FROM attempt WHERE attempt.call = call.id)"
+                " FROM call JOIN prompt USING (key) WHERE run = ?"
+                " AND NOT EXISTS (SELECT 1 FROM attempt WHERE attempt.call = call.id AND final)",
+                (self.run,),
             ).fetchall()
-            for call, model in rows:
-                (n,) = connection.execute("SELECT count(*) FROM attempt WHERE call = ?", (call,)).fetchone()
-                _insert_attempt(connection, call, n, cost[model])
-            connection.execute("UPDATE call SET state = 'lost' WHERE run = ? AND state = 'booked'", (self._run,))
+            for call, model, request, n in rows:
+                _insert_attempt(connection, call, n, cost(model, request), final=True)
             return len(rows)
 
         return self._database.run(operation)
@@ -243,6 +243,7 @@ class Calls:
         `usd` is None when a model without a known price was called. Costs include attempts that failed and may have
         been billed, and those that were in flight at a kill.
         """
+        self._database.flush()
         return {spender: self._sums(spender) for spender in ("candidate", "judge", "searcher")}
 
     def spent(self) -> tuple[int, int, float]:
@@ -250,29 +251,27 @@ class Calls:
         rows = self._database.read(
             "SELECT count(*), coalesce(sum(prompt_tokens + completion_tokens), 0), coalesce(sum(attempt.usd), 0)"
             " FROM attempt JOIN call ON attempt.call = call.id WHERE call.run = ?",
-            (self._run,),
+            (self.run,),
         )
         calls, tokens, usd = rows[0]
         return int(calls), int(tokens), float(usd)
 
     def _sums(self, spender: str) -> dict[str, float | int | None]:
-        who = (self._run, spender)
-        states = dict(
-            self._database.read("SELECT state, count(*) FROM call WHERE run = ? AND spender = ? GROUP BY state", who)
-        )
+        who = (self.run, spender)
         ((banked,),) = self._database.read("SELECT count(*) FROM hit WHERE run = ? AND spender = ?", who)
-        ((attempts, unpriced, prompt, completion, flops, usd, seconds),) = self._database.read(
-            "SELECT count(*), coalesce(sum(attempt.usd IS NULL), 0), coalesce(sum(prompt_tokens), 0),"
-            " coalesce(sum(completion_tokens), 0), coalesce(sum(flops), 0.0), coalesce(sum(attempt.usd), 0.0),"
-            " coalesce(sum(seconds), 0.0) FROM attempt JOIN call ON attempt.call = call.id"
-            " WHERE call.run = ? AND call.spender = ?",
+        ((attempts, fresh, lost, ended, unpriced, prompt, completion, flops, usd, seconds),) = self._database.read(
+            "SELECT count(*), coalesce(sum(outcome IN ('ok', 'truncated', 'refused')), 0),"
+            " coalesce(sum(outcome = 'lost'), 0), coalesce(sum(final), 0), coalesce(sum(usd IS NULL), 0),"
+            " coalesce(sum(prompt_tokens), 0), coalesce(sum(completion_tokens), 0), coalesce(sum(flops), 0.0),"
+            " coalesce(sum(usd), 0.0), coalesce(sum(seconds), 0.0) FROM attempt JOIN call ON attempt.call = call.id"
+            " WHERE run = ? AND spender = ?",
             who,
         )
         return {
-            "calls_fresh": states.get("done", 0),
+            "calls_fresh": fresh,
             "calls_banked": banked,
-            "calls_failed": states.get("failed", 0),
-            "calls_lost": states.get("lost", 0),
+            "calls_failed": ended - fresh - lost,
+            "calls_lost": lost,
             "attempts": attempts,
             "prompt_tokens": prompt,
             "completion_tokens": completion,
@@ -281,23 +280,22 @@ class Calls:
             "seconds": seconds,
         }
 
+    def _count_broken(self) -> dict[tuple[str, int], int]:
+        """How often each draw was bought for nothing, in any run of the store."""
+        rows = self._database.read(
+            "SELECT key, idx, count(*) FROM attempt JOIN call ON attempt.call = call.id"
+            " WHERE billed = 'possibly' AND outcome != 'lost' GROUP BY key, idx"
+        )
+        return {(key, index): count for key, index, count in rows}
 
-def _insert_attempt(connection: sqlite3.Connection, call: int, n: int, a: Attempt) -> None:
+    def _count(self, attempt: Attempt, draw: Draw) -> None:
+        if attempt.billed == "possibly" and attempt.outcome != "lost":
+            self._broken[draw.key, draw.index] = self._broken.get((draw.key, draw.index), 0) + 1
+
+
+def _insert_attempt(connection: sqlite3.Connection, call: int, n: int, attempt: Attempt, *, final: bool) -> None:
     connection.execute(
-        "INSERT INTO attempt VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            call,
-            n,
-            a.outcome,
-            a.status,
-            a.message,
-            a.billed,
-            a.prompt_tokens,
-            a.completion_tokens,
-            a.flops,
-            a.usd,
-            a.seconds,
-        ),
+        "INSERT INTO attempt VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", (call, n, final, *astuple(attempt))
     )
 
 

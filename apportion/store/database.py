@@ -88,6 +88,14 @@ class Database:
         self._submit(operation, _Answer(waiter=waiter, loop=loop))
         return await waiter
 
+    def flush(self) -> None:
+        """Wait until everything submitted so far is on disk; blocks the thread.
+
+        Raises:
+            StoreError: a write failed.
+        """
+        self.run(lambda connection: None)
+
     def close(self) -> None:
         """Commit what was submitted and close the file. May be called twice."""
         if self._thread.is_alive():

@@ -116,7 +116,7 @@ def test_every_fault_has_an_expectation_that_is_not_a_clean_success() -> None:
 
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "plain"])
 @pytest.mark.parametrize("fault", FAULTS)
-def test_no_fault_passes_for_a_good_reply(fault: str, stream: bool) -> None:
+def test_no_fault_passes_for_a_good_reply(fault: str, *, stream: bool) -> None:
     began = time.monotonic()
     outcome, server = against(fault, stream=stream, timeout_s=0.3 if fault in ("hang", "stall") else 5.0)
     assert seen(outcome) == EXPECTED[fault][0 if stream else 1]
@@ -129,9 +129,9 @@ def test_no_fault_passes_for_a_good_reply(fault: str, stream: bool) -> None:
 
 
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "plain"])
-def test_an_honest_reply(stream: bool) -> None:
+def test_an_honest_reply(*, stream: bool) -> None:
     async def run() -> tuple[Reply | WorkerError, MockServer]:
-        async with MockServer(reply_ms=60, keep_bodies=True) as server:
+        async with MockServer(reply_ms=200, keep_bodies=True) as server:
             return await attempt(server.url, stream=stream), server
 
     reply, server = asyncio.run(run())
@@ -140,8 +140,8 @@ def test_an_honest_reply(stream: bool) -> None:
     assert reply.text == hashed_reply(body)
     assert (reply.status, reply.finish_reason) == ("ok", "stop")
     assert (reply.usage.prompt_tokens, reply.usage.completion_tokens, reply.usage.estimated) == (7, 6, False)
-    assert reply.latency_s >= 0.06
-    assert (reply.ttft_s is not None and 0.03 <= reply.ttft_s < reply.latency_s) == stream
+    assert reply.latency_s >= 0.2
+    assert (reply.ttft_s is not None and 0.1 <= reply.ttft_s < reply.latency_s - 0.05) == stream
     assert body.pop("stream", False) == stream
     assert body.pop("stream_options", None) == ({"include_usage": True} if stream else None)
     assert body == {
@@ -153,6 +153,19 @@ def test_an_honest_reply(stream: bool) -> None:
         "stop": ["#"],
         "seed": 3,
     }
+
+
+def test_the_first_token_is_the_first_text() -> None:
+    """An event without text, as many servers open with, is not a token."""
+
+    async def run() -> Reply | WorkerError:
+        async with MockServer(reply=lambda _: " late", reply_ms=300) as server:  # pieces "" at 200 ms, " late" at 250
+            return await attempt(server.url)
+
+    reply = asyncio.run(run())
+    assert isinstance(reply, Reply) and reply.ttft_s is not None
+    assert reply.text == " late"
+    assert 0.25 <= reply.ttft_s < reply.latency_s
 
 
 def test_retry_after_is_kept() -> None:
@@ -186,7 +199,7 @@ def test_the_deadline_is_for_the_whole_attempt() -> None:
 
     outcome, took = asyncio.run(run())
     assert seen(outcome) == Got("timeout")
-    assert 0.7 < took < 1.2
+    assert 0.7 < took < 1.15
 
 
 def test_cancelling_closes_the_connection() -> None:
@@ -213,9 +226,7 @@ def test_connections_are_reused_and_not_limited() -> None:
         async with MockServer(reply_ms=100) as server:
             worker = OpenAIWorker(server.url)
             for _ in range(2):
-                began = time.monotonic()
                 await asyncio.gather(*(worker.complete(REQUEST) for _ in range(128)))
-                assert time.monotonic() - began < 1
                 assert server.open_connections == 128
             await worker.close()
 
@@ -269,12 +280,12 @@ HEADS = st.sampled_from(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(HEADS, st.binary(max_size=200))
-def test_whatever_comes_over_the_wire_is_a_worker_error(head: bytes, rest: bytes) -> None:
+def against_bytes(sent: bytes) -> Reply | WorkerError:
+    """A call to a server that reads one request, sends `sent` and closes."""
+
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
-        writer.write(head + rest)
+        writer.write(sent)
         await writer.drain()
         writer.close()
         await writer.wait_closed()
@@ -283,6 +294,18 @@ def test_whatever_comes_over_the_wire_is_a_worker_error(head: bytes, rest: bytes
         async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
             return await attempt(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1", timeout_s=2)
 
-    outcome = asyncio.run(run())
+    return asyncio.run(run())
+
+
+def test_what_is_not_http_is_a_bad_response() -> None:
+    outcome = against_bytes(b"SSH-2.0-OpenSSH_9.6\r\n")
+    assert seen(outcome) == Got("bad_response")
+    assert "must speak HTTP" in str(outcome)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(HEADS, st.binary(max_size=200))
+def test_whatever_comes_over_the_wire_is_a_worker_error(head: bytes, rest: bytes) -> None:
+    outcome = against_bytes(head + rest)
     assert isinstance(outcome, WorkerError)
     assert KEY not in everything_shown(outcome)

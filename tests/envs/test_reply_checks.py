@@ -48,12 +48,12 @@ def shaped(holder: str) -> st.SearchStrategy[dict[str, Any]]:
     return st.fixed_dictionaries({"choices": choices}, optional={"usage": usage | JSON, "error": known_or_any(None)})
 
 
-def event(payload: Any) -> bytes:
-    return b"data: " + json.dumps(payload).encode() + b"\n\n"
+def event(payload: Any, *, escaped: bool = True) -> bytes:
+    return b"data: " + json.dumps(payload, ensure_ascii=escaped).encode() + b"\n\n"
 
 
-def piece(content: str | None, finish: str | None = None) -> bytes:
-    return event({"choices": [{"delta": {"content": content}, "finish_reason": finish}]})
+def piece(content: str | None, finish: str | None = None, *, escaped: bool = True) -> bytes:
+    return event({"choices": [{"delta": {"content": content}, "finish_reason": finish}]}, escaped=escaped)
 
 
 DONE = b"data: [DONE]\n\n"
@@ -117,9 +117,9 @@ def test_any_bytes_are_a_worker_error(body: bytes) -> None:
     data=st.data(),
 )
 def test_a_stream_means_the_same_however_it_is_cut(
-    pieces: list[str], comments: list[bytes], crlf: bool, data: st.DataObject
+    *, pieces: list[str], comments: list[bytes], crlf: bool, data: st.DataObject
 ) -> None:
-    sent = [*map(piece, pieces), piece(None, "stop"), COUNTS, DONE]
+    sent = [*(piece(text, escaped=False) for text in pieces), piece(None, "stop"), COUNTS, DONE]
     for n, comment in enumerate(comments):
         sent.insert(n % len(sent), comment)
     whole = b"".join(sent)
@@ -231,8 +231,18 @@ def test_the_estimate_counts_bytes_and_messages() -> None:
 
 @pytest.mark.parametrize(
     ("status", "kind"),
-    [(204, "bad_response"), (302, "rejected"), (400, "rejected"), (404, "rejected"), (408, "server"), (409, "server")]
-    + [(425, "server"), (429, "rate_limited"), (500, "server"), (529, "server")],
+    [
+        (204, "bad_response"),
+        (302, "rejected"),
+        (400, "rejected"),
+        (404, "rejected"),
+        (408, "server"),
+        (409, "server"),
+        (425, "server"),
+        (429, "rate_limited"),
+        (500, "server"),
+        (529, "server"),
+    ],
 )
 def test_the_kind_of_each_status(status: int, kind: str) -> None:
     error = refusal(status, None, b"", now=0)

@@ -1,0 +1,189 @@
+"""The Python interface: load a task, run it, look at the result.
+
+import apportion
+result = apportion.load("task.yaml").run()
+result.best.graph, result.front, result.cheapest(accuracy=0.6), result.to_frame()
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from apportion.report.summary import Summary, summarise
+from apportion.run import RunFolder
+from apportion.search.trial import Trial
+from apportion.spec import LoadedSpec, load_spec
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+RUNS = Path("runs")
+
+
+class Result:
+    """A run, read from its folder: the same whether it has just ended or ended last year.
+
+    Attributes:
+        summary: everything that is known of the run.
+    """
+
+    def __init__(self, summary: Summary) -> None:
+        self.summary = summary
+
+    @property
+    def best(self) -> Trial | None:
+        """The winner on the validation split; None if no graph was feasible."""
+        return self.summary.best
+
+    @property
+    def front(self) -> list[Trial]:
+        """Feasible graphs that no other betters, best in the first objective first."""
+        return self.summary.front
+
+    @property
+    def baselines(self) -> list[Trial]:
+        """One call of each model, and plain majority vote of each."""
+        return self.summary.baselines
+
+    def cheapest(self, cost: str = "flops", **least: float) -> Trial | None:
+        """The graph that costs least among those that reach given means on the search split.
+
+        Args:
+            cost: the metric to make small.
+            least: metric name to the least mean, for example `accuracy=0.6`.
+
+        Returns:
+            The trial, or None if none reaches them all.
+
+        Raises:
+            KeyError: a metric is not measured in this run.
+        """
+        complete = [trial for trial in self.summary.trials if trial.state == "complete"]
+        good = [t for t in complete if all(t.mean(metric) >= value for metric, value in least.items())]
+        return min(good, key=lambda trial: trial.mean(cost), default=None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `apportion show --json` prints."""
+        return self.summary.to_dict()
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row a trial: number, label, state, graph key, and mean, low and high of each metric. Needs `viz`."""
+        import pandas as pd
+
+        rows = []
+        for trial in self.summary.trials:
+            row: dict[str, Any] = {"trial": trial.number, "label": trial.label, "state": trial.state, "key": trial.key}
+            for name, interval in trial.metrics.items():
+                row |= {name: interval.mean, f"{name}_low": interval.low, f"{name}_high": interval.high}
+            rows.append(row)
+        return pd.DataFrame(rows)
+
+    def plot_front(self, cost: str | None = None) -> Figure:
+        """All trials, the front and the baselines: first objective against a cost. Needs `viz`."""
+        from apportion.report.plots import plot_front
+
+        return plot_front(self.summary, cost)
+
+    def __repr__(self) -> str:
+        from rich.console import Console
+
+        from apportion.report.terminal import show
+
+        console = Console(width=160, color_system=None, record=True, quiet=True)
+        show(self.summary, console)
+        return console.export_text()
+
+    def _repr_html_(self) -> str:
+        from apportion.report.html import to_html
+
+        return to_html(self.summary)
+
+
+class Task:
+    """A checked task, ready to run."""
+
+    def __init__(self, loaded: LoadedSpec) -> None:
+        self.loaded = loaded
+
+    def run(self, out: Path | str | None = None, on_trial: Callable[[Trial], None] = lambda trial: None) -> Result:
+        """Search to the end, or go on where an earlier run in the folder stopped.
+
+        Also works where an event loop runs already, as in a notebook: the search gets a thread and a loop of its own.
+
+        Args:
+            out: run folder; `runs/<name>` if None.
+            on_trial: called with each trial when it is told.
+
+        Raises:
+            ApportionError: the folder is in use or of another task, the store or an evaluator failed.
+        """
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return asyncio.run(self.arun(out, on_trial))
+        return _in_thread(lambda: asyncio.run(self.arun(out, on_trial)))
+
+    async def arun(
+        self, out: Path | str | None = None, on_trial: Callable[[Trial], None] = lambda trial: None
+    ) -> Result:
+        """`run` on the running event loop."""
+        from apportion.build import build
+
+        folder = Path(out) if out is not None else RUNS / self.loaded.spec.name
+        search = build(self.loaded, folder)
+        search.study.on_trial = on_trial
+        try:
+            if not search.finished:
+                await search.run()
+            return Result(summarise(search.folder))
+        finally:
+            await search.close()
+
+
+def load(path: Path | str, overrides: Sequence[str] = ()) -> Task:
+    """Read and check a task file.
+
+    Args:
+        path: the YAML.
+        overrides: `a.b=c` each, as after `--set`.
+
+    Raises:
+        SpecError: something is wrong with it; all problems at once.
+    """
+    return Task(load_spec(Path(path), overrides))
+
+
+def open_run(folder: Path | str) -> Result:
+    """The result of a run folder, finished or not.
+
+    Raises:
+        StoreError: it is not a run folder.
+    """
+    run = RunFolder.view(Path(folder))
+    try:
+        return Result(summarise(run))
+    finally:
+        run.close()
+
+
+def _in_thread(work: Callable[[], Result]) -> Result:
+    results: list[Result] = []
+    errors: list[BaseException] = []
+
+    def body() -> None:
+        try:
+            results.append(work())
+        except BaseException as error:  # noqa: BLE001 - raised again below, in the caller's thread
+            errors.append(error)
+
+    thread = threading.Thread(target=body, name="apportion search")
+    thread.start()
+    thread.join()
+    if errors:
+        raise errors[0]
+    return results[0]

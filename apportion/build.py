@@ -1,0 +1,232 @@
+"""From a task spec to a study that can run: the one module that knows every room."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from apportion.envs import parsers
+from apportion.envs.dispatch import Dispatcher, Endpoint
+from apportion.envs.environment import Environment
+from apportion.envs.limits import Allowance, Limits, Spend
+from apportion.envs.probe import probe
+from apportion.envs.prompts import Template
+from apportion.envs.stage import Example, Stage
+from apportion.envs.worker import Sampling, Worker
+from apportion.errors import LimitReached, SpecError
+from apportion.evaluators.answers import ANSWERS, Evaluator
+from apportion.evaluators.benchmark import Benchmark
+from apportion.evaluators.costs import costs
+from apportion.graphs.cost import ModelCard, Rates
+from apportion.graphs.space import SearchSpace, StageSpace
+from apportion.models import CATALOGUE, locate
+from apportion.run import RunFolder
+from apportion.search.objectives import Constraint, Objective
+from apportion.search.study import Outcome, Plan, Study
+from apportion.spec import LoadedSpec, TaskSpec, fingerprint
+from apportion.spec.schema import ModelSpec, StageSpec
+
+LATENCY = "latency_s"
+
+
+@dataclass
+class Search:
+    """Everything of one run, wired up."""
+
+    folder: RunFolder
+    study: Study
+    dispatcher: Dispatcher
+    benchmark: Benchmark
+    allowance: Allowance
+    spec: TaskSpec
+
+    @property
+    def finished(self) -> bool:
+        """Whether the folder holds a search that came to its end, so that there is nothing to do."""
+        outcome = self.folder.outcome
+        return outcome is not None and outcome["state"] == "done"
+
+    async def run(self) -> Outcome:
+        """Probe what must be probed, then search and close.
+
+        Raises:
+            ApportionError: the store or an evaluator failed, or a rate that is needed cannot be had.
+        """
+        trials = self.folder.trials
+        lost = self.dispatcher.write_off()
+        trials.log("start", possibly_billed=lost)
+        try:
+            self.benchmark.costs = costs(self._cards(), await self._rates())
+            return await self.study.run()
+        finally:
+            trials.log("stop", elapsed_s=self.allowance.elapsed_s)
+
+    async def close(self) -> None:
+        """Stop what is in flight, end the local servers, commit."""
+        try:
+            await self.dispatcher.close()
+        finally:
+            self.folder.close()
+
+    def _cards(self) -> dict[str, ModelCard]:
+        return {name: endpoint.card for name, endpoint in self.dispatcher.endpoints.items()}
+
+    async def _rates(self) -> dict[str, Rates]:
+        """Rates of every model, given or probed; empty if one of them cannot be had."""
+        known: dict[str, Rates] = {}
+        for name, model in self.spec.models.items():
+            if model.rates is not None:
+                known[name] = Rates(model.rates.prefill_tok_s, model.rates.decode_tok_s, model.concurrency)
+            else:
+                with contextlib.suppress(LimitReached):  # the study meets the same limit, and ends in good order
+                    rates = await probe(self.dispatcher, name)
+                    if rates is not None:
+                        known[name] = rates
+        missing = [name for name in self.spec.models if name not in known]
+        if missing and _needs_latency(self.spec):
+            raise SpecError(
+                [f"models.{missing[0]}.rates: seconds need known rates, but probing gave none; give `rates`."]
+            )
+        self.folder.trials.set_fact("rates", {name: [r.prefill_tok_s, r.decode_tok_s] for name, r in known.items()})
+        return {} if missing else known
+
+
+def build(loaded: LoadedSpec, out: Path) -> Search:
+    """Wire up a run in the folder `out`, new or to go on with.
+
+    Raises:
+        SpecError: a key or a model file is missing on this machine.
+        StoreError: the folder is in use or belongs to another task.
+    """
+    spec = loaded.spec
+    base = loaded.path.parent
+    keys = _api_keys(spec)
+    bank = base / spec.bank if spec.bank else None
+    folder = RunFolder.start(out, fingerprint(loaded), bank)
+    try:
+        allowance = _allowance(spec, folder)
+        endpoints = {name: _endpoint(name, model, base, keys) for name, model in spec.models.items()}
+        dispatcher = Dispatcher(folder.calls, endpoints, allowance)
+        environment = Environment({stage.name: _stage(stage) for stage in spec.stages}, dispatcher)
+        examples = _examples(loaded)
+        window = 2 * sum(model.concurrency for model in spec.models.values())
+        answers = {name: _answer(e.kind, e.options.model_dump()) for name, e in spec.evaluators.items()}
+        benchmark = Benchmark(environment, examples, answers, {}, window)
+        plan = _plan(spec, {name: len(split) for name, split in examples.items()})
+        study = Study(plan, benchmark, folder.trials, allowance)
+    except BaseException:
+        folder.close()
+        raise
+    return Search(folder, study, dispatcher, benchmark, allowance, spec)
+
+
+def space_of(spec: TaskSpec) -> SearchSpace:
+    """The search space that a spec describes."""
+    names = [stage.name for stage in spec.stages]
+    return SearchSpace(tuple(_stage_space(stage, names) for stage in spec.stages))
+
+
+def _stage_space(stage: StageSpec, names: list[str]) -> StageSpace:
+    read = {*Template.parse(stage.prompt).names, *(Template.parse(stage.system).names if stage.system else ())}
+    reads = tuple(name for name in names if name in read)
+    return StageSpace(stage.name, stage.models, stage.templates, stage.samples, stage.scorer, reads)
+
+
+def _plan(spec: TaskSpec, sizes: Mapping[str, int]) -> Plan:
+    bounds = spec.budget.model_dump(exclude_none=True)
+    return Plan(
+        space=space_of(spec),
+        sampler=spec.search.sampler,
+        objectives=objectives_of(spec),
+        constraints=tuple(Constraint(metric, bound) for metric, bound in bounds.items()),
+        trials=spec.limits.trials,
+        finalists=spec.search.finalists,
+        seed=spec.seed,
+        sizes=sizes,
+    )
+
+
+def objectives_of(spec: TaskSpec) -> tuple[Objective, ...]:
+    """The objectives of a spec."""
+    return tuple(Objective(o.metric, maximize=o.maximize is not None) for o in spec.objectives)
+
+
+def _needs_latency(spec: TaskSpec) -> bool:
+    return spec.budget.latency_s is not None or any(o.metric == LATENCY for o in spec.objectives)
+
+
+def _allowance(spec: TaskSpec, folder: RunFolder) -> Allowance:
+    limits = Limits(spec.limits.usd, spec.limits.calls, spec.limits.tokens, spec.limits.wall_s)
+    return Allowance(limits, Spend(*folder.calls.spent()), folder.trials.fact("elapsed_s") or 0.0)
+
+
+def _api_keys(spec: TaskSpec) -> dict[str, str]:
+    """API keys by the name of their variable."""
+    names = {model.api_key_env for model in spec.models.values() if model.api_key_env}
+    missing = sorted(name for name in names if not os.environ.get(name))
+    if missing:
+        raise SpecError([f"environment: {name} must hold an API key, but is not set; export it." for name in missing])
+    return {name: os.environ[name] for name in names}
+
+
+def _endpoint(name: str, model: ModelSpec, base: Path, keys: Mapping[str, str]) -> Endpoint:
+    worker, served, identity = _gguf(model, base) if model.gguf else _server(model, keys)
+    return Endpoint(model.card(name), worker, served, identity, model.concurrency, model.seeds)
+
+
+def _server(model: ModelSpec, keys: Mapping[str, str]) -> tuple[Worker, str, str]:
+    from apportion.envs.openai import OpenAIWorker
+
+    assert model.endpoint is not None
+    assert model.model is not None
+    key = keys[model.api_key_env] if model.api_key_env else None
+    worker = OpenAIWorker(model.endpoint, api_key=key, timeout_s=model.timeout_s, stream=model.stream)
+    return worker, model.model, f"{model.endpoint.rstrip('/')}#{model.model}"
+
+
+def _gguf(model: ModelSpec, base: Path) -> tuple[Worker, str, str]:
+    from apportion.envs.local import LocalWorker
+
+    assert model.gguf is not None
+    path = locate(model.gguf, base)
+    entry = CATALOGUE.get(model.gguf)
+    digest = entry.sha256 if entry else _sha256(path)
+    worker = LocalWorker(path, slots=model.concurrency, context=model.context, timeout_s=model.timeout_s)
+    return worker, model.gguf, f"gguf:{digest}"
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _stage(stage: StageSpec) -> Stage:
+    return Stage(
+        stage.name,
+        Template.parse(stage.prompt),
+        _parser(stage),
+        Sampling(stage.temperature, stage.max_tokens, stage.top_p, stage.stop),
+        Template.parse(stage.system) if stage.system else None,
+    )
+
+
+def _parser(stage: StageSpec) -> parsers.Parser:
+    if isinstance(stage.parse, str):
+        return parsers.PLAIN[stage.parse]
+    makers = {"regex": parsers.regex, "choice": parsers.choice, "json": parsers.json_key}
+    make: Callable[..., parsers.Parser] = makers[stage.parse.kind]
+    return make(stage.parse.value)
+
+
+def _answer(kind: str, options: Mapping[str, object]) -> Evaluator:
+    return ANSWERS[kind](**{name: value for name, value in options.items() if value is not None})
+
+
+def _examples(loaded: LoadedSpec) -> dict[str, list[Example]]:
+    field = loaded.spec.data.id
+    splits = {"search": loaded.rows.search, "validation": loaded.rows.validation, "test": loaded.rows.test}
+    return {name: [Example(str(row[field]), row) for row in rows] for name, rows in splits.items()}

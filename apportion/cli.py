@@ -1,0 +1,262 @@
+"""The command line. Every command is a thin call of the Python interface; heavy modules are imported when used.
+
+Exit codes: 0 done; 2 the user's mistake, in one line; 3 nothing feasible when measured; 4 a limit left validation or
+test undone; 130 interrupted (143 when terminated).
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from apportion.errors import ApportionError, SpecError
+
+if TYPE_CHECKING:
+    from apportion.build import Search
+    from apportion.spec import LoadedSpec
+
+OK, MISTAKE, INFEASIBLE, UNDONE, INTERRUPTED, TERMINATED = 0, 2, 3, 4, 130, 143
+EXIT = {"done": OK, "infeasible": INFEASIBLE, "undone": UNDONE}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    parsed = _parser().parse_args(arguments)
+    try:
+        code: int = parsed.command(parsed)
+    except SpecError as error:
+        return _mistake(*error.problems)
+    except ApportionError as error:
+        return _mistake(str(error))
+    except ModuleNotFoundError as error:
+        return _mistake(f"this needs the module {error.name!r}, which is not installed; {_extra(error.name)}")
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has gone, as after `| head`
+        return OK
+    return code
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from apportion.api import open_run
+    from apportion.build import build
+    from apportion.report.terminal import LiveView, show
+
+    loaded = _load(arguments)
+    out = Path(arguments.out) if arguments.out else Path("runs") / loaded.spec.name
+    console = Console()
+    search = build(loaded, out)
+    view = LiveView(search, console)
+    search.study.on_trial = view.on_trial
+    code = OK
+    if search.finished:
+        console.print(f"The search in {out} is done: nothing to buy.")
+        asyncio.run(search.close())
+    else:
+        console.print(f"{loaded.spec.name}: {search.study.plan.space.size} graphs in the space; run folder {out}")
+        with view:
+            code = asyncio.run(_until_signal(search))
+    if code != OK:
+        console.print(f"Interrupted. What was bought is kept; go on with: apportion run {arguments.spec} --out {out}")
+        return code
+    summary = open_run(out).summary
+    show(summary, console)
+    return EXIT[summary.state]
+
+
+async def _until_signal(search: Search) -> int:
+    """Run a search; at the first SIGINT or SIGTERM stop it in good order."""
+    task = asyncio.ensure_future(search.run())
+    received: list[signal.Signals] = []
+
+    def stop(number: signal.Signals) -> None:
+        received.append(number)
+        task.cancel()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop, number)
+    try:
+        await task
+    except asyncio.CancelledError:
+        if not received:
+            raise
+        return INTERRUPTED if received[0] == signal.SIGINT else TERMINATED
+    finally:
+        await search.close()
+    return OK
+
+
+def _validate(arguments: argparse.Namespace) -> int:
+    loaded = _load(arguments)
+    from apportion.build import space_of
+
+    sizes = {name: len(getattr(loaded.rows, name)) for name in ("search", "validation", "test")}
+    print(f"{arguments.spec}: valid; {space_of(loaded.spec).size} graphs; examples {json.dumps(sizes)}")
+    return OK
+
+
+def _show(arguments: argparse.Namespace) -> int:
+    from apportion.api import open_run
+
+    result = open_run(arguments.run)
+    if arguments.json:
+        print(json.dumps(result.to_dict(), indent=2, allow_nan=False))
+        return OK
+    from rich.console import Console
+
+    from apportion.report.terminal import show
+
+    show(result.summary, Console())
+    return OK
+
+
+def _schema(arguments: argparse.Namespace) -> int:
+    from apportion.spec import json_schema
+
+    print(json.dumps(json_schema(), indent=2))
+    return OK
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    from apportion.export import to_optuna
+    from apportion.run import RunFolder
+
+    folder = RunFolder.view(Path(arguments.run))
+    try:
+        print(f"{to_optuna(folder, arguments.url)} trials written to {arguments.url}")
+    finally:
+        folder.close()
+    return OK
+
+
+def _models_list(arguments: argparse.Namespace) -> int:
+    from apportion.models import CATALOGUE, cache_folder
+
+    print(f"{'name':<28} {'parameters':>10} {'MB':>6}  {'licence':<12} here")
+    for name, entry in CATALOGUE.items():
+        here = "yes" if (cache_folder() / f"{name}.gguf").exists() else "no"
+        print(f"{name:<28} {entry.parameters:>10.3g} {entry.size / 1e6:>6.0f}  {entry.licence:<12} {here}")
+    return OK
+
+
+def _models_pull(arguments: argparse.Namespace) -> int:
+    from apportion.models import CATALOGUE, pull
+
+    for name in arguments.names or CATALOGUE:
+        print(pull(name))
+    return OK
+
+
+def _bench_worker(arguments: argparse.Namespace) -> int:
+    from apportion.bench.worker import run
+
+    return _cases(run(arguments.ways, arguments.requests), as_json=arguments.json)
+
+
+def _bench_end_to_end(arguments: argparse.Namespace) -> int:
+    from apportion.bench.end_to_end import run
+
+    return _cases(run(), as_json=arguments.json)
+
+
+def _cases(cases: list[dict[str, object]], *, as_json: bool) -> int:
+    if as_json:
+        print(json.dumps({"cases": cases}, indent=2))
+        return OK
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*cases[0])
+    for case in cases:
+        table.add_row(*(f"{v:.3g}" if isinstance(v, float) else str(v) for v in case.values()))
+    Console().print(table)
+    return OK
+
+
+def _load(arguments: argparse.Namespace) -> LoadedSpec:
+    from apportion.spec import load_spec
+
+    return load_spec(Path(arguments.spec), arguments.set)
+
+
+def _mistake(*lines: str) -> int:
+    for line in lines:
+        print(line, file=sys.stderr)
+    return MISTAKE
+
+
+def _extra(module: str | None) -> str:
+    extras = {"xllamacpp": "local", "matplotlib": "viz", "pandas": "viz", "sqlalchemy": "export", "openai": "dev"}
+    extra = extras.get((module or "").split(".")[0])
+    return f"install apportion[{extra}]." if extra else "install it."
+
+
+class _Parser(argparse.ArgumentParser):
+    """One line for a wrong call, like every other mistake."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(MISTAKE, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="apportion", description="Find how to spend test-time compute over stages of model calls.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
+
+    run = commands.add_parser("run", help="search, or go on with a search")
+    _spec_arguments(run)
+    run.add_argument("--out", metavar="DIR", help="run folder (default runs/<name>)")
+    run.set_defaults(command=_run)
+
+    validate = commands.add_parser("validate", help="say everything that is wrong with a task file")
+    _spec_arguments(validate)
+    validate.set_defaults(command=_validate)
+
+    show = commands.add_parser("show", help="show a run: front, best graph, test, ledger")
+    show.add_argument("run", metavar="RUN", help="run folder")
+    show.add_argument("--json", action="store_true", help="print JSON")
+    show.set_defaults(command=_show)
+
+    schema = commands.add_parser("schema", help="print the JSON schema of task files, for editors")
+    schema.set_defaults(command=_schema)
+
+    export = commands.add_parser("export", help="write the trials of a run to an Optuna storage")
+    export.add_argument("run", metavar="RUN", help="run folder")
+    export.add_argument("--to", choices=["optuna"], required=True, help="format")
+    export.add_argument("url", metavar="URL", help="storage, for example sqlite:///study.db")
+    export.set_defaults(command=_export)
+
+    models = commands.add_parser("models", help="small models for trying things out")
+    actions = models.add_subparsers(required=True, metavar="ACTION", parser_class=_Parser)
+    actions.add_parser("list", help="names, sizes, licences").set_defaults(command=_models_list)
+    pull = actions.add_parser("pull", help="bring models to this machine")
+    pull.add_argument("names", metavar="NAME", nargs="*", help="which (default: all)")
+    pull.set_defaults(command=_models_pull)
+
+    bench = commands.add_parser("bench", help="measure the framework itself")
+    benches = bench.add_subparsers(required=True, metavar="WHAT", parser_class=_Parser)
+    worker = benches.add_parser("worker", help="requests per second of the worker beside other clients")
+    worker.add_argument("--ways", type=int, default=64, help="requests in flight (default 64)")
+    worker.add_argument("--requests", type=int, default=1000, help="requests of each case (default 1000)")
+    worker.set_defaults(command=_bench_worker)
+    end_to_end = benches.add_parser("end-to-end", help="makespan of a search beside its lower bound")
+    end_to_end.set_defaults(command=_bench_end_to_end)
+    for command in (worker, end_to_end):
+        command.add_argument("--json", action="store_true", help="print JSON")
+    return parser
+
+
+def _spec_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("spec", metavar="FILE", help="task file (YAML)")
+    parser.add_argument("--set", metavar="A.B=C", action="append", default=[], help="override a value; may be repeated")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,45 @@
+"""A run as a fragment of HTML for notebooks: tables and the best graph, no scripts, nothing loaded from elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+
+from apportion.graphs.drawing import to_svg
+from apportion.report.summary import Summary
+from apportion.report.terminal import describe, number, spread, verdict
+from apportion.search.trial import Trial
+
+
+def to_html(summary: Summary) -> str:
+    """Front, baselines, best graph, verdict and ledger."""
+    metrics = summary.metrics
+    parts = [
+        f"<h3>{escape(summary.study)}: {escape(summary.state)}</h3><p>{escape(summary.reason)}</p>",
+        _trials("Front on the search split", summary.front, metrics),
+        _trials("Baselines", summary.baselines, metrics),
+    ]
+    if summary.best is not None:
+        parts.append(f"<h4>Best graph: trial {summary.best.number}</h4>{to_svg(summary.best.graph)}")
+    parts += [f"<p>{escape(line)}</p>" for line in verdict(summary)]
+    return "".join([*parts, _ledger(summary)])
+
+
+def _trials(title: str, trials: Sequence[Trial], metrics: Sequence[str]) -> str:
+    rows = [
+        [str(t.number), *(spread(t.metrics.get(m)) for m in metrics), (f"{t.label}: " * t.baseline) + describe(t)]
+        for t in trials
+    ]
+    return f"<h4>{escape(title)}</h4>" + _table(["trial", *metrics, "graph"], rows)
+
+
+def _ledger(summary: Summary) -> str:
+    names = list(next(iter(summary.ledger.values())))
+    rows = [[spender, *(number(sums[name]) for name in names)] for spender, sums in summary.ledger.items()]
+    return "<h4>Ledger</h4>" + _table(["spender", *names], rows)
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    header = "".join(f"<th>{escape(cell)}</th>" for cell in head)
+    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    return f"<table><thead><tr>{header}</tr></thead><tbody>{body}</tbody></table>"

@@ -1,0 +1,139 @@
+"""The summary of a run, finished or not: read from the run folder, ready for JSON, tables and plots."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from apportion.build import objectives_of
+from apportion.run import RunFolder
+from apportion.search.closing import COSTS
+from apportion.search.objectives import Objective, front, ranked
+from apportion.search.trial import Trial
+
+STATES = ("complete", "pruned", "infeasible", "failed", "repeated", "running")
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What is known of a run.
+
+    Attributes:
+        state: `searching`, `done`, `undone` (a limit left validation or test undone) or `infeasible`.
+        reason: why the search ended.
+        closing: validation, test and verdict as JSON values; None before the end.
+        rates: prefill and decode tokens per second by model.
+    """
+
+    study: str
+    folder: str
+    state: str
+    reason: str
+    trials: Sequence[Trial]
+    objectives: Sequence[Objective]
+    budget: Mapping[str, float]
+    closing: Mapping[str, Any] | None
+    ledger: Mapping[str, Mapping[str, float | int | None]]
+    elapsed_s: float
+    rates: Mapping[str, Sequence[float]]
+
+    @property
+    def front(self) -> list[Trial]:
+        """Feasible graphs that no other betters, best in the first objective first."""
+        return front(self.trials, self.objectives)
+
+    @property
+    def baselines(self) -> list[Trial]:
+        """One call of each model and plain majority vote of each."""
+        return [trial for trial in self.trials if trial.baseline]
+
+    @property
+    def best(self) -> Trial | None:
+        """The winner on the validation split; before that, the best on the search split."""
+        if self.closing:
+            return self.by_number(self.closing["winner"])
+        return next(iter(ranked(self.trials, self.objectives)), None)
+
+    def by_number(self, number: int) -> Trial:
+        """The trial of a number.
+
+        Raises:
+            KeyError: there is none.
+        """
+        return {trial.number: trial for trial in self.trials}[number]
+
+    @property
+    def metrics(self) -> list[str]:
+        """Metrics to show, objectives first, then costs that are known."""
+        known = {name for trial in self.trials for name in trial.metrics}
+        first = [o.metric for o in self.objectives]
+        others = sorted(known - set(first) - set(COSTS)) + [c for c in COSTS if c in known and c not in first]
+        return first + others
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values, as `apportion show --json` prints them."""
+        counts = Counter[str](trial.state for trial in self.trials)
+        best = self.best
+        return {
+            "study": self.study,
+            "folder": self.folder,
+            "state": self.state,
+            "reason": self.reason,
+            "objectives": [{"metric": o.metric, "maximize": o.maximize} for o in self.objectives],
+            "budget": dict(self.budget),
+            "trials": {state: counts[state] for state in STATES},
+            "best": _trial(best) if best else None,
+            "front": [_trial(trial) for trial in self.front],
+            "baselines": [_trial(trial) for trial in self.baselines],
+            "validation": self.closing["validation"] if self.closing else None,
+            "test": _test(self.closing) if self.closing else None,
+            "ledger": {spender: dict(sums) for spender, sums in self.ledger.items()},
+            "elapsed_s": self.elapsed_s,
+            "rates": {model: {"prefill_tok_s": r[0], "decode_tok_s": r[1]} for model, r in self.rates.items()},
+            "intervals": "95 %: Wilson for shares, bootstrap for other means, paired bootstrap for differences",
+        }
+
+
+def summarise(folder: RunFolder) -> Summary:
+    """Read the summary of an open run folder."""
+    spec, outcome = folder.spec, folder.outcome or {}
+    return Summary(
+        study=spec.name,
+        folder=str(folder.path),
+        state=outcome.get("state", "searching"),
+        reason=outcome.get("reason", ""),
+        trials=folder.told(),
+        objectives=objectives_of(spec),
+        budget=spec.budget.model_dump(exclude_none=True),
+        closing=outcome.get("closing"),
+        ledger=folder.calls.ledger(),
+        elapsed_s=folder.trials.fact("elapsed_s") or 0.0,
+        rates=folder.trials.fact("rates") or {},
+    )
+
+
+def _trial(trial: Trial) -> dict[str, Any]:
+    return {
+        "trial": trial.number,
+        "label": trial.label,
+        "state": trial.state,
+        "reason": trial.reason,
+        "key": trial.key,
+        "graph": trial.graph.to_dict(),
+        "metrics": {name: interval.to_dict() for name, interval in trial.metrics.items()},
+        "failure_rate": trial.failure_rate,
+    }
+
+
+def _test(closing: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "winner": {"trial": closing["winner"], "metrics": closing["test"]},
+        "rival": {"trial": closing["rival"], "metrics": closing["rival_test"]}
+        if closing["rival"] is not None
+        else None,
+        "cost": closing["cost"],
+        "difference": closing["difference"],
+        "verdict": closing["verdict"],
+    }

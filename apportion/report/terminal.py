@@ -1,0 +1,178 @@
+"""Terminal views: tables of a finished run, a live view of a running one, plain lines where there is no terminal."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.markup import escape
+from rich.panel import Panel
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from apportion.build import Search
+from apportion.report.summary import Summary
+from apportion.search.objectives import front
+from apportion.search.trial import Trial
+from apportion.statistics import Interval
+
+REFRESH_HZ = 4
+CURRENCIES = ("calls_fresh", "calls_banked", "calls_failed", "calls_lost", "prompt_tokens", "completion_tokens")
+
+
+def number(value: float | int | None) -> str:
+    """A number in at most six characters or so: 0.917, 12, 3.4e+11; a dash for what is not known."""
+    if value is None:
+        return "-"
+    if value == 0 or 0.001 <= abs(value) < 10_000:
+        return f"{value:.3f}".rstrip("0").rstrip(".")
+    return f"{value:.2e}"
+
+
+def spread(interval: Interval | Mapping[str, float] | None) -> str:
+    """A mean and its 95 % interval: `0.62 [0.47, 0.75]`."""
+    if interval is None:
+        return "-"
+    i = interval if isinstance(interval, Interval) else Interval(**interval)  # type: ignore[arg-type]
+    return f"{number(i.mean)} [{number(i.low)}, {number(i.high)}]"
+
+
+def describe(trial: Trial) -> str:
+    """A graph in one line, stage by stage: `pick: vote small x5 > answer: single large`."""
+    parts = []
+    for stage in trial.graph.stages:
+        nodes = [n for n in trial.graph.nodes if n.stage == stage]
+        parts.append(f"{stage}: " + " + ".join(str(n) for n in nodes))
+    return " > ".join(parts)
+
+
+def trials_table(title: str, trials: Sequence[Trial], metrics: Sequence[str]) -> Table:
+    """A table of trials with the mean and interval of each metric on the search split."""
+    table = Table(title=title, title_justify="left", show_edge=False, pad_edge=False)
+    table.add_column("trial", justify="right")
+    for metric in metrics:
+        table.add_column(metric, justify="right")
+    table.add_column("graph", overflow="fold")
+    for trial in trials:
+        cells = [spread(trial.metrics.get(m)) if i == 0 else _mean(trial, m) for i, m in enumerate(metrics)]
+        label = f"{trial.label}: " if trial.baseline else ""
+        table.add_row(str(trial.number), *cells, escape(label + describe(trial)))
+    return table
+
+
+def ledger_table(ledger: Mapping[str, Mapping[str, Any]]) -> Table:
+    """What was spent, by spender and currency."""
+    table = Table(title="Ledger", title_justify="left", show_edge=False, pad_edge=False)
+    table.add_column("spender")
+    names = (*CURRENCIES, "flops", "usd", "seconds")
+    for name in names:
+        table.add_column(name.replace("_", " "), justify="right")
+    for spender, sums in ledger.items():
+        table.add_row(spender, *(number(sums[name]) for name in names))
+    return table
+
+
+def show(summary: Summary, console: Console) -> None:
+    """Print a run: front, baselines, best graph, test and verdict, ledger."""
+    metrics = summary.metrics
+    console.print(Text.assemble((summary.study, "bold"), f"  {summary.state}  {summary.reason}"))
+    console.print()
+    console.print(trials_table("Front on the search split (mean, 95 % interval of the first)", summary.front, metrics))
+    console.print()
+    console.print(trials_table("Baselines", summary.baselines, metrics))
+    console.print()
+    if summary.best is not None:
+        title = f"Best graph: trial {summary.best.number}"
+        console.print(Panel(Text(str(summary.best.graph)), title=title, title_align="left", expand=False))
+    for line in verdict(summary):
+        console.print(Text(line))
+    console.print()
+    console.print(ledger_table(summary.ledger))
+
+
+def verdict(summary: Summary) -> list[str]:
+    """What validation and test found, in sentences."""
+    closing = summary.closing
+    if not closing:
+        return ["Validation and test are not done." if summary.state != "infeasible" else "No graph was feasible."]
+    metric = summary.objectives[0].metric
+    lines = [f"validation: trial {n}: {metric} {spread(m.get(metric))}" for n, m in closing["validation"].items()]
+    lines.append(f"test: trial {closing['winner']}: {metric} {spread(closing['test'].get(metric))}")
+    if closing["verdict"] == "the winner is a baseline":
+        return [*lines, "Nothing that was found beats the baselines: the winner is one of them."]
+    if closing["rival"] is None:
+        return [*lines, f"No baseline costs as little in {closing['cost']} as the winner, so there is none to beat."]
+    rival = summary.by_number(closing["rival"])
+    lines.append(f"test: {rival.label} (trial {rival.number}): {metric} {spread(closing['rival_test'].get(metric))}")
+    said = {
+        "better": "The winner beats the best baseline that costs no more",
+        "worse": "The winner is worse than the best baseline that costs no more",
+        "not shown": "It is not shown that the winner beats the best baseline that costs no more",
+    }[closing["verdict"]]
+    return [*lines, f"{said} (in {closing['cost']}): {metric} differs by {spread(closing['difference'])}, paired."]
+
+
+class LiveView:
+    """The view of a running search: redrawn in a terminal, a line a trial elsewhere."""
+
+    def __init__(self, search: Search, console: Console) -> None:
+        self._search = search
+        self._console = console
+        self._started = time.monotonic()
+        self._live = Live(get_renderable=self._draw, console=console, refresh_per_second=REFRESH_HZ, transient=True)
+
+    def __enter__(self) -> LiveView:
+        if self._console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._console.is_terminal:
+            self._live.stop()
+
+    def on_trial(self, trial: Trial) -> None:
+        """Print a line for a trial that was told; repeats are not worth one outside a terminal."""
+        if trial.state == "repeated":
+            return
+        objectives = self._search.study.plan.objectives
+        means = "  ".join(f"{o.metric} {_mean(trial, o.metric)}" for o in objectives)
+        reason = f"  {trial.reason}" if trial.reason else ""
+        spent = self._search.allowance.spent
+        line = f"trial {trial.number:<3} {trial.state:<10} {means}  {describe(trial)}{reason}  ({spent.calls} calls)"
+        self._console.print(Text(line, overflow="ellipsis", no_wrap=self._console.is_terminal))
+
+    def _draw(self) -> RenderableType:
+        search, progress = self._search, self._search.study.progress
+        plan, spent = search.study.plan, search.allowance.spent
+        best = front(progress.trials, plan.objectives)[:8]
+        bar = Table.grid(padding=(0, 1))
+        share = f"{progress.done}/{progress.total}" if progress.total else ""
+        bar.add_row(f"{progress.phase}: {progress.label}", ProgressBar(progress.total or 1, progress.done, 30), share)
+        told = sum(not t.baseline and t.state != "repeated" for t in progress.trials)
+        line = (
+            f"{told}/{plan.trials} trials  {spent.calls} calls  {spent.tokens:,} tokens  {number(spent.usd)} USD  "
+            f"{search.dispatcher.in_flight} in flight  {search.allowance.elapsed_s:.0f} s  {self._eta(told)}"
+        )
+        table = trials_table("Front so far", best, [o.metric for o in plan.objectives])
+        return Group(table, Text(), bar, Text(line, style="dim"))
+
+    def _eta(self, told: int) -> str:
+        """Seconds to the end at the pace so far, the closing counted as the examples it has."""
+        plan, trials = self._search.study.plan, self._search.study.progress.trials
+        measured = sum(t.state != "repeated" for t in trials)
+        if not measured or plan.trials <= told:
+            return ""
+        pace = (time.monotonic() - self._started) / measured
+        closing = (plan.finalists * plan.sizes["validation"] + 2 * plan.sizes["test"]) / plan.sizes["search"]
+        eta = pace * (plan.trials - told + closing)
+        limit = self._search.allowance.limits.wall_s
+        return f"ETA {eta if limit is None else min(eta, limit - self._search.allowance.elapsed_s):.0f} s"
+
+
+def _mean(trial: Trial, metric: str) -> str:
+    interval = trial.metrics.get(metric)
+    return number(interval.mean) if interval else "-"

@@ -1,0 +1,128 @@
+"""A run folder: one process at a time, one task for ever, one store.
+
+It knows what a run *is* (spec, data, store), not how it is carried out.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Any
+
+from apportion.errors import StoreError
+from apportion.search.trial import Trial
+from apportion.spec import TaskSpec, differences
+from apportion.store import Calls, Database, Trials
+from apportion.store import calls as calls_table
+from apportion.store import trials as trials_table
+
+STORE = "run.sqlite"
+
+
+class RunFolder:
+    """An open run folder.
+
+    Attributes:
+        path: the folder.
+        trials: trials, scores and events.
+        calls: the bank and the ledger of this run; in the run's own file, or in a bank shared with other runs.
+    """
+
+    def __init__(self, path: Path, bank: Path | None, lock: IO[str] | None) -> None:
+        self.path = path
+        self._lock = lock
+        own = trials_table.SCHEMA + ("" if bank else calls_table.SCHEMA)
+        self._database = Database(path / STORE, own)
+        self._bank = Database(bank, calls_table.SCHEMA) if bank else self._database
+        self.trials = Trials(self._database)
+        self.calls = Calls(self._bank, self.trials.fact("run") or uuid.uuid4().hex)
+
+    @classmethod
+    def start(cls, path: Path, fingerprint: Mapping[str, Any], bank: Path | None) -> RunFolder:
+        """Open a folder to run in, new or to go on with.
+
+        Args:
+            fingerprint: what makes two runs the same task.
+            bank: store of the calls, None for the run's own file.
+
+        Raises:
+            StoreError: another process runs in it, or it holds a run of another task.
+        """
+        path.mkdir(parents=True, exist_ok=True)
+        folder = cls(path, bank, _locked(path))
+        try:
+            folder._adopt(fingerprint, bank)
+        except BaseException:
+            folder.close()
+            raise
+        return folder
+
+    @classmethod
+    def view(cls, path: Path) -> RunFolder:
+        """Open a folder to look at, also while another process runs in it.
+
+        Raises:
+            StoreError: there is no run.
+        """
+        if not (path / STORE).is_file():
+            raise StoreError(f"a run folder must hold {STORE}, but {path} does not; name the folder of a run.")
+        database = Database(path / STORE, trials_table.SCHEMA)
+        bank = Trials(database).fact("bank")
+        database.close()
+        return cls(path, Path(bank) if bank else None, None)
+
+    @property
+    def spec(self) -> TaskSpec:
+        """The task that the folder belongs to."""
+        return TaskSpec.model_validate_json(json.dumps(self.trials.fact("fingerprint")["spec"]))
+
+    @property
+    def outcome(self) -> dict[str, Any] | None:
+        """How the study ended, None if it has not."""
+        outcome: dict[str, Any] | None = self.trials.fact("outcome")
+        return outcome
+
+    def told(self) -> list[Trial]:
+        """Every trial, in order."""
+        return [Trial.from_dict(record) for record in self.trials.all()]
+
+    def close(self) -> None:
+        """Commit and release. May be called twice."""
+        try:
+            if self._bank is not self._database:
+                self._bank.close()
+            self._database.close()
+        finally:
+            if self._lock:
+                self._lock.close()
+
+    def _adopt(self, fingerprint: Mapping[str, Any], bank: Path | None) -> None:
+        known = self.trials.fact("fingerprint")
+        if known is None:
+            self.trials.set_fact("run", self.calls.run)
+            self.trials.set_fact("bank", str(bank.resolve()) if bank else None)
+            self.trials.set_fact("fingerprint", fingerprint)
+            return
+        changed = differences(known, fingerprint)
+        if changed:
+            listed = "; ".join(changed[:5]) + ("; ..." if len(changed) > 5 else "")
+            raise StoreError(
+                f"a run goes on with the spec it began with, but {self.path} differs in {listed}; "
+                "restore the spec or name another folder with --out."
+            )
+
+
+def _locked(path: Path) -> IO[str]:
+    """The run's lock, held until the process ends or closes it."""
+    file = (path / "run.lock").open("w")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        file.close()
+        raise StoreError(
+            f"one process at a time may run in {path}, and another does; wait for it or stop it."
+        ) from error
+    return file
