@@ -14,7 +14,6 @@ from apportion.envs.dispatch import Dispatcher, Endpoint
 from apportion.envs.environment import Environment
 from apportion.envs.limits import Allowance, Limits, Spend
 from apportion.envs.probe import probe
-from apportion.envs.prompts import Template
 from apportion.envs.stage import Example, Stage
 from apportion.envs.worker import Sampling, Worker
 from apportion.errors import LimitReached, SpecError
@@ -29,6 +28,7 @@ from apportion.search.objectives import Constraint, Objective
 from apportion.search.study import Outcome, Plan, Study
 from apportion.spec import LoadedSpec, TaskSpec, fingerprint
 from apportion.spec.schema import ModelSpec, StageSpec
+from apportion.template import names
 
 LATENCY = "latency_s"
 
@@ -105,7 +105,7 @@ def build(loaded: LoadedSpec, out: Path) -> Search:
     spec = loaded.spec
     base = loaded.path.parent
     keys = _api_keys(spec)
-    bank = base / spec.bank if spec.bank else None
+    bank = loaded.resolve(spec.bank) if spec.bank else None
     folder = RunFolder.start(out, fingerprint(loaded), bank)
     try:
         allowance = _allowance(spec, folder)
@@ -126,13 +126,13 @@ def build(loaded: LoadedSpec, out: Path) -> Search:
 
 def space_of(spec: TaskSpec) -> SearchSpace:
     """The search space that a spec describes."""
-    names = [stage.name for stage in spec.stages]
-    return SearchSpace(tuple(_stage_space(stage, names) for stage in spec.stages))
+    stages = [stage.name for stage in spec.stages]
+    return SearchSpace(tuple(_stage_space(stage, stages) for stage in spec.stages))
 
 
-def _stage_space(stage: StageSpec, names: list[str]) -> StageSpace:
-    read = {*Template.parse(stage.prompt).names, *(Template.parse(stage.system).names if stage.system else ())}
-    reads = tuple(name for name in names if name in read)
+def _stage_space(stage: StageSpec, stages: list[str]) -> StageSpace:
+    read = {*names(stage.prompt), *names(stage.system or "")}
+    reads = tuple(name for name in stages if name in read)
     return StageSpace(stage.name, stage.models, stage.templates, stage.samples, stage.scorer, reads)
 
 
@@ -207,10 +207,10 @@ def _sha256(path: Path) -> str:
 def _stage(stage: StageSpec) -> Stage:
     return Stage(
         stage.name,
-        Template.parse(stage.prompt),
+        stage.prompt,
         _parser(stage),
         Sampling(stage.temperature, stage.max_tokens, stage.top_p, stage.stop),
-        Template.parse(stage.system) if stage.system else None,
+        stage.system,
     )
 
 

@@ -12,7 +12,6 @@ import time
 from apportion.bench.setup import MODEL, durable_dispatcher, mock_server
 from apportion.envs.environment import Environment
 from apportion.envs.parsers import text
-from apportion.envs.prompts import Template
 from apportion.envs.stage import Example, Stage
 from apportion.envs.worker import Sampling
 from apportion.evaluators.benchmark import Benchmark
@@ -54,7 +53,7 @@ def run() -> list[dict[str, object]]:
 
 
 async def _makespan_s(url: str, round_: int) -> float:
-    stage = Stage("answer", Template.parse("Which is it? {question}"), text, Sampling(0.7, 64))
+    stage = Stage("answer", "Which is it? {question}", text, Sampling(0.7, 64))
     examples = [Example(str(i), {"question": f"round {round_}, number {i}"}) for i in range(EXAMPLES)]
     async with durable_dispatcher(url, SLOTS) as dispatcher:
         environment = Environment({"answer": stage}, dispatcher)

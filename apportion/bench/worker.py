@@ -1,8 +1,8 @@
 """Requests per second of the path a search uses, beside a bare aiohttp loop and the `openai` client.
 
 Every client asks the same server for the same streamed replies, with the same number of requests in flight. `aiohttp`
-posts and reads the bytes and does nothing else: it is the measure of what this machine can do. `apportion` does all that
-a search does for a call, and as in a search more draws are wanted than there are slots.
+posts and reads the bytes and does nothing else: it is the measure of what this machine can do. `apportion` does all
+that a search does for a call, and as in a search more draws are wanted than there are slots.
 """
 
 from __future__ import annotations

@@ -122,7 +122,7 @@ class Dispatcher:
             order = _Order(model, endpoint, Request(endpoint.served_name, messages, sampling, seed), key, record, index)
             purchase = asyncio.create_task(self._buy(order, spender))
             self._purchases[key, index] = purchase
-            purchase.add_done_callback(lambda _: self._purchases.pop((key, index)))
+            purchase.add_done_callback(lambda ended: self._purchased(key, index, ended))
             return await asyncio.shield(purchase)
         draw = await asyncio.shield(purchase)
         self.calls.hit(spender, key, index)
@@ -150,6 +150,11 @@ class Dispatcher:
         await asyncio.gather(*self._purchases.values(), return_exceptions=True)
         for worker in {id(e.worker): e.worker for e in self.endpoints.values()}.values():
             await worker.close()
+
+    def _purchased(self, key: str, index: int, ended: asyncio.Task[Draw]) -> None:
+        del self._purchases[key, index]
+        if not ended.cancelled():
+            ended.exception()  # every waiter may be gone by now, and asyncio warns of errors that nobody reads
 
     async def _buy(self, order: _Order, spender: Spender) -> Draw:
         async with order.endpoint.booked:

@@ -55,7 +55,7 @@ class _Run:
         self._graph = graph
         self._example = example
         self._buy = buy
-        self._values = {name: _text(value) for name, value in example.fields.items()}
+        self._values = dict(example.fields)
         self._tasks: dict[str, asyncio.Task[NodeRun]] = {}
 
     async def finish(self) -> Rollout:
@@ -92,12 +92,3 @@ class _Run:
         start = self._graph.draw_starts[node.id]
         job = Job(node, self._stages[node.stage], self._values, start, tuple(candidates), self._buy)
         return await OPERATORS[node.role](job)
-
-
-def _text(value: object) -> str:
-    """A data field as a prompt shows it: lists one item a line."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, list | tuple):
-        return "\n".join(str(item) for item in value)
-    return str(value)

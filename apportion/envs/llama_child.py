@@ -56,7 +56,7 @@ def parameters(gguf: str, slots: int, context: int, threads: int) -> xllamacpp.C
     params.cache_ram_mib = PROMPT_CACHE_MIB
     params.sampling.top_k = 0  # temperature and top_p of the request are the whole of the sampling
     params.sampling.min_p = 0.0
-    params.verbosity = 2  # warnings: at 3 the log gets some lines a request
+    params.verbosity = 1  # errors: warnings are some lines a request
     params.ui = False
     params.cors_origins = ""  # the default lets every web page in a browser on this machine use the model
     params.endpoint_slots = False  # it would show the prompts of other requests

@@ -10,14 +10,16 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
 
 from apportion.envs import parsers
-from apportion.envs.prompts import role_prompt
 from apportion.envs.rollout import Candidate, NodeRun
 from apportion.envs.stage import Stage
 from apportion.envs.worker import Message, Sampling
 from apportion.graphs.graph import Node
 from apportion.store.calls import Draw, DrawStatus
+from apportion.template import render
 
 # AgentTTS's code fuses at temperature 0.3 (arXiv 2508.00890); a grade should not depend on chance at all.
 FUSER_TEMPERATURE = 0.3
@@ -32,7 +34,7 @@ class Job:
     """One node to run on one example.
 
     Attributes:
-        values: texts of the data fields and of the earlier stages, by name.
+        values: data fields and the answers of earlier stages, by name.
         start: the node's first sample index.
         candidates: texts of the nodes of its own stage that it reads.
         buy: how a completion is had.
@@ -40,7 +42,7 @@ class Job:
 
     node: Node
     stage: Stage
-    values: Mapping[str, str]
+    values: Mapping[str, object]
     start: int
     candidates: tuple[Candidate, ...]
     buy: Buy
@@ -57,8 +59,8 @@ class Job:
         """The role's own prompt around the stage's prompt and some candidates."""
         texts = [c.text.strip() for c in candidates]
         listed = texts[0] if len(texts) == 1 else "\n".join(f"[{i}] {text}" for i, text in enumerate(texts, 1))
-        task = self.stage.prompt.fill(self.values)
-        prompt = role_prompt(self.node.role).fill({"task": task, "candidates": listed})
+        task = render(self.stage.prompt, self.values)
+        prompt = render(role_prompt(self.node.role), {"task": task, "candidates": listed})
         return self.stage.dressed(prompt, self.values)
 
 
@@ -117,6 +119,12 @@ OPERATORS: Mapping[str, Callable[[Job], Awaitable[NodeRun]]] = {
     "voter": vote,
     "scorer": score,
 }
+
+
+@cache
+def role_prompt(role: str) -> str:
+    """The built-in template of a role that works on candidates: `fuser`, `refiner` or `scorer`."""
+    return (files("apportion.envs") / "roles" / f"{role}.txt").read_text(encoding="utf-8").strip()
 
 
 async def _answer(job: Job, messages: tuple[Message, ...], sampling: Sampling) -> NodeRun:

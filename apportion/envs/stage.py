@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from apportion.envs.parsers import Parser
-from apportion.envs.prompts import Template
 from apportion.envs.worker import Message, Sampling
+from apportion.template import render
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,20 +35,20 @@ class Stage:
     """
 
     name: str
-    prompt: Template
+    prompt: str
     parse: Parser
     sampling: Sampling
-    system: Template | None = None
+    system: str | None = None
 
-    def messages(self, values: Mapping[str, str]) -> tuple[Message, ...]:
+    def messages(self, values: Mapping[str, object]) -> tuple[Message, ...]:
         """The chat messages for one example.
 
         Args:
-            values: texts of the data fields and of the earlier stages by name.
+            values: data fields and the answers of earlier stages, by name.
         """
-        return self.dressed(self.prompt.fill(values), values)
+        return self.dressed(render(self.prompt, values), values)
 
-    def dressed(self, prompt: str, values: Mapping[str, str]) -> tuple[Message, ...]:
+    def dressed(self, prompt: str, values: Mapping[str, object]) -> tuple[Message, ...]:
         """The chat messages around a ready prompt."""
-        system = () if self.system is None else (Message("system", self.system.fill(values)),)
+        system = () if self.system is None else (Message("system", render(self.system, values)),)
         return (*system, Message("user", prompt))

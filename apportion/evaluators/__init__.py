@@ -2,6 +2,5 @@
 
 from apportion.evaluators.answers import ANSWERS, Evaluator
 from apportion.evaluators.benchmark import Benchmark
-from apportion.evaluators.costs import COSTS
 
-__all__ = ["ANSWERS", "COSTS", "Benchmark", "Evaluator"]
+__all__ = ["ANSWERS", "Benchmark", "Evaluator"]

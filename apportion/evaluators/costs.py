@@ -81,6 +81,3 @@ def costs(cards: Mapping[str, ModelCard], rates: Mapping[str, Rates]) -> dict[st
     """Every cost metric by name; `latency_s` only where rates are known."""
     known: dict[str, Cost] = {"calls": calls, "tokens": tokens, "flops": flops(cards), "usd": usd(cards)}
     return {**known, "latency_s": latency_s(rates)} if rates else known
-
-
-COSTS = ("calls", "tokens", "flops", "usd", "latency_s")

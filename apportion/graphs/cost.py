@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+COSTS = ("calls", "tokens", "flops", "usd", "latency_s")
+"""Metrics that every answer has without an evaluator."""
+
 
 @dataclass(frozen=True, slots=True)
 class ModelCard:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from apportion.report.summary import Summary
-from apportion.search.closing import COSTS
+from apportion.search.closing import PREFERRED
 from apportion.search.trial import Trial
 
 if TYPE_CHECKING:
@@ -68,5 +68,5 @@ def _points(axes: Axes, trials: list[Trial], metric: str, cost: str, marker: str
 
 
 def _cost(summary: Summary, measured: list[Trial]) -> str:
-    names = [o.metric for o in summary.objectives[1:] if o.metric in COSTS]
-    return next(name for name in (*names, *COSTS) if any(name in t.metrics for t in measured))
+    names = [o.metric for o in summary.objectives[1:] if o.metric in PREFERRED]
+    return next(name for name in (*names, *PREFERRED) if any(name in t.metrics for t in measured))

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from apportion.build import objectives_of
+from apportion.graphs.cost import COSTS
 from apportion.run import RunFolder
-from apportion.search.closing import COSTS
 from apportion.search.objectives import Objective, front, ranked
 from apportion.search.trial import Trial
 

@@ -25,9 +25,11 @@ CURRENCIES = ("calls_fresh", "calls_banked", "calls_failed", "calls_lost", "prom
 
 
 def number(value: float | int | None) -> str:
-    """A number in at most six characters or so: 0.917, 12, 3.4e+11; a dash for what is not known."""
+    """A number in few characters: 0.917, 12, 24,110, 3.4e+11; a dash for what is not known."""
     if value is None:
         return "-"
+    if isinstance(value, int):
+        return f"{value:,}"
     if value == 0 or 0.001 <= abs(value) < 10_000:
         return f"{value:.3f}".rstrip("0").rstrip(".")
     return f"{value:.2e}"

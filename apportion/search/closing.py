@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from apportion.errors import LimitReached
+from apportion.graphs.cost import COSTS
 from apportion.graphs.graph import Graph
 from apportion.search.objectives import Objective, ranked
 from apportion.search.problem import Measurement, Purse
@@ -24,7 +25,7 @@ Metrics = Mapping[str, Interval]
 Measure = Callable[[Graph, str, str], Awaitable[Measurement]]
 """Graph, split and label to a measurement."""
 
-COSTS = ("usd", "flops", "latency_s", "tokens", "calls")
+PREFERRED = ("usd", "flops", "latency_s", "tokens", "calls")
 """By what "costs no more" is judged where neither budget nor objectives name a cost: the first that is known."""
 
 
@@ -92,9 +93,9 @@ async def close(plan: Plan, trials: Sequence[Trial], measure: Measure, purse: Pu
 
 
 def cost_metric(plan: Plan, trial: Trial) -> str:
-    """The cost that matters: the budget's, else a minimised objective, else the first known of `COSTS`."""
-    named = [c.metric for c in plan.constraints] + [o.metric for o in plan.objectives if not o.maximize]
-    return next(metric for metric in (*named, *COSTS) if metric in COSTS and metric in trial.metrics)
+    """The cost that matters: a minimised objective, else the budget's, else the first known of `PREFERRED`."""
+    named = [o.metric for o in plan.objectives if not o.maximize] + [c.metric for c in plan.constraints]
+    return next(metric for metric in (*named, *PREFERRED) if metric in COSTS and metric in trial.metrics)
 
 
 async def _validate(plan: Plan, finalists: Sequence[Trial], measure: Measure, purse: Purse) -> dict[int, Metrics]:

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from apportion.graphs.cost import COSTS
 from apportion.spec import reading
 from apportion.spec.data import file_fault
 from apportion.spec.draft import Draft
 from apportion.spec.problems import Finding, Place, nearest, safe, show, twins
-from apportion.spec.schema import COSTS, JsonFieldsOptions, ModelSpec, ParseRule, SplitCounts, StageSpec
-from apportion.spec.template import names
+from apportion.spec.schema import JsonFieldsOptions, ModelSpec, ParseRule, SplitCounts, StageSpec
+from apportion.template import names
 
 SAMPLED = frozenset({"vote", "fuse", "best_of_n", "refine"})
 """Templates that draw several samples, at least two."""
@@ -46,7 +47,7 @@ def fields(draft: Draft, known: Sequence[str]) -> Iterator[Finding]:
         known: fields that some row of the data has.
     """
     there = frozenset(known)
-    for number, name in enumerate(draft.stage_names):
+    for number, name in enumerate(draft.stage_names[:-1]):  # nobody reads the last one, so its name is its own affair
         if name in there:
             text = f"a stage must not be named like a field of the data, but {show(name)} is both; rename the stage"
             yield ("stages", number, "name"), text

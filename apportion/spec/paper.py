@@ -12,7 +12,7 @@ from apportion.graphs.cost import call_usd, decode_flops, prefill_flops
 from apportion.spec.data import Row
 from apportion.spec.problems import Finding
 from apportion.spec.schema import ModelSpec, StageSpec, TaskSpec
-from apportion.spec.template import as_text, parts
+from apportion.template import as_text, parts
 
 BYTES_PER_TOKEN = 8
 """A token seldom covers more bytes than this in any vocabulary, so bytes / 8 bounds a text's tokens from below."""

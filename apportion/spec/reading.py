@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from apportion.spec.draft import Draft
 from apportion.spec.problems import Finding, safe, show, twins
 from apportion.spec.schema import StageSpec
-from apportion.spec.template import names
+from apportion.template import names
 
 
 def findings(draft: Draft) -> Iterator[Finding]:

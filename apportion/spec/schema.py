@@ -27,8 +27,6 @@ from apportion.spec.types import (
     Words,
 )
 
-COSTS = ("calls", "tokens", "flops", "usd", "latency_s")
-"""Metrics that every graph has without an evaluator."""
 DEFAULT_SLOTS = {"gguf": 4, "endpoint": 8}
 TemplateName = Literal["single", "vote", "fuse", "best_of_n", "refine"]
 
@@ -120,7 +118,7 @@ class ParseRule(OneOf):
     """A way of taking the answer out of a reply that needs an argument."""
 
     regex: Pattern | None = Field(
-        default=None, description="Regular expression with one group; the group of its last match is the answer."
+        default=None, description="Regular expression with one group; the group of its first match is the answer."
     )
     choice: Annotated[tuple[Text, ...], Field(min_length=2, max_length=MAX_ITEMS)] | None = Field(
         default=None, description="The words that the answer may be."
@@ -170,7 +168,11 @@ class FieldOptions(Model):
 class NumericOptions(FieldOptions):
     """How near a number must come."""
 
-    tolerance: float = Field(default=1e-6, ge=0, description="Largest absolute difference that still counts as equal.")
+    tolerance: float = Field(
+        default=1e-6,
+        ge=0,
+        description="Largest difference that counts as equal: absolute, or relative to a larger value.",
+    )
 
 
 class JsonFieldsOptions(FieldOptions):
@@ -202,7 +204,7 @@ class EvaluatorSpec(OneOf):
     contains: Expected | None = Field(default=None, description="1 when the answer contains the field.")
     regex: Expected | None = Field(default=None, description="1 when the pattern in the field matches.")
     json_fields: ExpectedObject | None = Field(
-        default=None, description="Share of the expected object's keys that are right."
+        default=None, description="1 when the answer's JSON object has the field's values."
     )
 
     @property

@@ -21,7 +21,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from apportion.spec import template
+from apportion import template
 from apportion.spec.problems import looks_like_key, show
 
 MAX_ITEMS = 100  # of any list or mapping

@@ -10,8 +10,6 @@ import re
 from collections.abc import Mapping
 from functools import lru_cache
 
-from apportion.spec.problems import show
-
 _TOKEN = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 _NAME = re.compile(r"[^\W\d][\w -]*")
 
@@ -31,10 +29,10 @@ def parts(template: str) -> tuple[tuple[str, str | None], ...]:
         if token[0] in ("{{", "}}"):
             literal += token[0][0]
         elif token[1] is None:
-            raise ValueError(f"braces must be paired, but a lone {show(token[0])} stands at {token.start()}; double it")
+            raise ValueError(f"braces must be paired, but a lone {token[0]!r} stands at {token.start()}; double it")
         elif not _NAME.fullmatch(token[1]):
             raise ValueError(
-                f"braces must hold a plain name, but hold {show(token[1])}; "
+                f"braces must hold a plain name, but hold {token[1][:60]!r}; "
                 "write {name}, or {{ and }} for braces in the text"
             )
         else:
@@ -58,5 +56,9 @@ def render(template: str, values: Mapping[str, object]) -> str:
 
 
 def as_text(value: object) -> str:
-    """A data value as it stands in a prompt: text as it is, anything else as JSON."""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    """A data value as it stands in a prompt: text as it is, a list of texts one a line, else JSON."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return "\n".join(value)
+    return json.dumps(value, ensure_ascii=False)

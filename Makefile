@@ -1,0 +1,50 @@
+# make demo    a real search on real small language models, on this machine (about 600 MB of models the first time)
+# make test    every check that continuous integration runs
+# make bench   the framework's own overhead, with nothing else running
+# make clean   forget the demo's run; models and packages stay
+
+PYTHON ?= python3
+BIN := .venv/bin
+SPEC := experiments/quickstart/task.yaml
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: demo test check bench notebook clean
+
+demo: .venv/demo
+	$(BIN)/apportion models pull smollm2-135m-instruct qwen2.5-coder-0.5b-instruct
+	$(BIN)/apportion run $(SPEC) --out runs/quickstart
+
+test: .venv/test
+	$(BIN)/apportion models pull smollm2-135m-instruct
+	$(MAKE) --no-print-directory check
+
+check:
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/apportion validate $(SPEC)
+	$(BIN)/apportion validate experiments/local-models/task.yaml
+	$(BIN)/pytest
+
+bench: .venv/test
+	$(BIN)/apportion bench worker --json
+	$(BIN)/apportion bench end-to-end --json
+
+notebook: .venv/test
+	$(BIN)/apportion models pull smollm2-135m-instruct qwen2.5-coder-0.5b-instruct
+	$(BIN)/python experiments/quickstart/make_notebook.py
+
+.venv/bin/pip:
+	$(PYTHON) -m venv .venv
+
+# What each target installs, pinned; again only when the pins or the package's requirements change.
+.venv/demo: pyproject.toml constraints.txt | .venv/bin/pip
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[local]'
+	touch $@
+
+.venv/test: pyproject.toml constraints.txt | .venv/bin/pip
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[all]'
+	touch $@ .venv/demo
+
+clean:
+	rm -rf runs/quickstart
