@@ -31,6 +31,8 @@ from apportion.spec.schema import ModelSpec, StageSpec
 from apportion.template import names
 
 LATENCY = "latency_s"
+LOCAL_QUEUE = 7
+"""Requests a slot that a local server's worker has to choose from: samples of one prompt take turns in one slot."""
 
 
 @dataclass
@@ -63,6 +65,7 @@ class Search:
             self.benchmark.costs = costs(self._cards(), await self._rates())
             return await self.study.run()
         finally:
+            trials.set_fact("elapsed_s", self.allowance.elapsed_s)
             trials.log("stop", elapsed_s=self.allowance.elapsed_s)
 
     async def close(self) -> None:
@@ -175,7 +178,8 @@ def _api_keys(spec: TaskSpec) -> dict[str, str]:
 
 def _endpoint(name: str, model: ModelSpec, base: Path, keys: Mapping[str, str]) -> Endpoint:
     worker, served, identity = _gguf(model, base) if model.gguf else _server(model, keys)
-    return Endpoint(model.card(name), worker, served, identity, model.concurrency, model.seeds)
+    queue = LOCAL_QUEUE * model.concurrency if model.gguf else 0
+    return Endpoint(model.card(name), worker, served, identity, model.concurrency, model.seeds, queue)
 
 
 def _server(model: ModelSpec, keys: Mapping[str, str]) -> tuple[Worker, str, str]:

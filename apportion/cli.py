@@ -38,33 +38,34 @@ def main(arguments: list[str] | None = None) -> int:
         return _mistake(f"this needs the module {error.name!r}, which is not installed; {_extra(error.name)}")
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has gone, as after `| head`
-        return OK
+        return INTERRUPTED if parsed.command is _run else OK  # a search that nobody hears of is not gone on with
+    except KeyboardInterrupt:  # before or after the search, which has a handler of its own
+        return INTERRUPTED
     return code
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from rich.console import Console
-
     from apportion.api import open_run
     from apportion.build import build
-    from apportion.report.terminal import LiveView, show
+    from apportion.report.terminal import LiveView, Output, show
 
     loaded = _load(arguments)
     out = Path(arguments.out) if arguments.out else Path("runs") / loaded.spec.name
-    console = Console()
+    console = Output()
     search = build(loaded, out)
     view = LiveView(search, console)
     search.study.on_trial = view.on_trial
     code = OK
     if search.finished:
-        console.print(f"The search in {out} is done: nothing to buy.")
+        console.say(f"The search in {out} is done: nothing to buy.")
         asyncio.run(search.close())
     else:
-        console.print(f"{loaded.spec.name}: {search.study.plan.space.size} graphs in the space; run folder {out}")
+        console.say(f"{loaded.spec.name}: {search.study.plan.space.size} graphs in the space; run folder {out}")
         with view:
             code = asyncio.run(_until_signal(search))
     if code != OK:
-        console.print(f"Interrupted. What was bought is kept; go on with: apportion run {arguments.spec} --out {out}")
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not spoil an end in good order
+        console.say(f"Interrupted. What was bought is kept; go on with: apportion run {arguments.spec} --out {out}")
         return code
     summary = open_run(out).summary
     show(summary, console)
@@ -110,11 +111,9 @@ def _show(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(result.to_dict(), indent=2, allow_nan=False))
         return OK
-    from rich.console import Console
+    from apportion.report.terminal import Output, show
 
-    from apportion.report.terminal import show
-
-    show(result.summary, Console())
+    show(result.summary, Output())
     return OK
 
 
@@ -171,13 +170,14 @@ def _cases(cases: list[dict[str, object]], *, as_json: bool) -> int:
     if as_json:
         print(json.dumps({"cases": cases}, indent=2))
         return OK
-    from rich.console import Console
     from rich.table import Table
+
+    from apportion.report.terminal import Output
 
     table = Table(*cases[0])
     for case in cases:
         table.add_row(*(f"{v:.3g}" if isinstance(v, float) else str(v) for v in case.values()))
-    Console().print(table)
+    Output().print(table)
     return OK
 
 

@@ -15,7 +15,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-FailureKind = Literal["rate_limited", "server", "connection", "timeout", "bad_response", "incomplete", "rejected"]
+FailureKind = Literal[
+    "rate_limited", "server", "unreachable", "connection", "timeout", "bad_response", "incomplete", "rejected"
+]
 
 
 class ApportionError(Exception):
@@ -62,10 +64,10 @@ class WorkerError(ApportionError):
     """One attempt at one model call did not give a usable reply.
 
     Attributes:
-        kind: what went wrong. `rate_limited` 429; `server` 5xx or an error object inside a 200; `connection`
-            refused, reset or short body; `timeout`; `bad_response` the server answered with something that is
-            not a chat completion; `incomplete` a stream that ended without its end marker; `rejected` any other
-            4xx, which a retry cannot mend.
+        kind: what went wrong. `rate_limited` 429; `server` 5xx or an error object inside a 200; `unreachable` no
+            connection could be made, so nothing was sent; `connection` reset or short body; `timeout`;
+            `bad_response` the server answered with something that is not a chat completion; `incomplete` a stream
+            that ended without its end marker; `rejected` any other 4xx, which a retry cannot mend.
         status: HTTP status, None when there was none.
         retry_after_s: seconds the server asked to wait, None when it did not.
         possibly_billed: whether the provider may have charged for the attempt.

@@ -70,8 +70,10 @@ class RunFolder:
         if not (path / STORE).is_file():
             raise StoreError(f"a run folder must hold {STORE}, but {path} does not; name the folder of a run.")
         database = Database(path / STORE, trials_table.SCHEMA)
-        bank = Trials(database).fact("bank")
+        bank, begun = (Trials(database).fact(name) for name in ("bank", "fingerprint"))
         database.close()
+        if begun is None:
+            raise StoreError(f"a run must have begun to be looked at, but {path} holds only an empty store; run it.")
         return cls(path, Path(bank) if bank else None, None)
 
     @property

@@ -23,12 +23,20 @@ class Interval:
 
     Attributes:
         n: examples it is the mean of.
+
+    Raises:
+        ValueError: when built, if a number is NaN or infinite; it would win or void every comparison.
     """
 
     mean: float
     low: float
     high: float
     n: int
+
+    def __post_init__(self) -> None:
+        numbers = (self.mean, self.low, self.high)
+        if not all(map(math.isfinite, numbers)):
+            raise ValueError(f"an interval must be finite, got {', '.join(map(str, numbers))}; leave the metric out.")
 
     def to_dict(self) -> dict[str, float | int]:
         """The four numbers as JSON."""
@@ -46,7 +54,7 @@ def wilson(right: float, n: int) -> Interval:
     p, z2 = right / n, Z95 * Z95
     centre = (p + z2 / (2 * n)) / (1 + z2 / n)
     half = Z95 * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n)) / (1 + z2 / n)
-    return Interval(p, max(0.0, centre - half), min(1.0, centre + half), n)
+    return Interval(p, min(p, max(0.0, centre - half)), max(p, min(1.0, centre + half)), n)
 
 
 def bootstrap(values: Sequence[float]) -> Interval:
@@ -59,7 +67,8 @@ def bootstrap(values: Sequence[float]) -> Interval:
         raise ValueError("`values` must not be empty, got none; leave the interval out.")
     array = np.asarray(values, dtype=float)
     picks = np.random.default_rng(SEED).integers(0, len(array), size=(RESAMPLES, len(array)))
-    low, high = np.percentile(array[picks].mean(axis=1), [2.5, 97.5])
+    with np.errstate(invalid="ignore"):  # `Interval` refuses what is not finite
+        low, high = np.percentile(array[picks].mean(axis=1), [2.5, 97.5])
     mean = float(array.mean())
     return Interval(mean, min(float(low), mean), max(float(high), mean), len(array))
 

@@ -26,15 +26,15 @@ from apportion.store.calls import SCHEMA
 ROOT = Path(__file__).parent.parent
 CARD = ModelCard("m", 1e9, 16, 2048, 1.0, 2.0)
 SAMPLING = Sampling(0.7, 16)
-MODEL_NAMES = ("small", "large")
+NO_LIMITS = Limits()
 
 TASK = """\
 name: tiny
 seed: {seed}
 models:
-  small: {{endpoint: {url}, model: small, parameters: 1e9, price: {{prompt: 0.1, completion: 0.2}}, seeds: true,
+  small: {{endpoint: {url}, model: small, parameters: 1e9, price: {{prompt: 0.1, completion: 0.2}}, seeds: {seeds},
     timeout_s: {timeout_s}, concurrency: {concurrency}, rates: {{prefill_tok_s: 1000, decode_tok_s: 50}}{extra}}}
-  large: {{endpoint: {url}, model: large, parameters: 8e9, price: {{prompt: 1, completion: 2}}, seeds: true,
+  large: {{endpoint: {url}, model: large, parameters: 8e9, price: {{prompt: 1, completion: 2}}, seeds: {seeds},
     timeout_s: {timeout_s}, concurrency: {concurrency}, rates: {{prefill_tok_s: 500, decode_tok_s: 20}}{extra}}}
 data: {{path: data.jsonl, split: {split}}}
 stages:
@@ -71,6 +71,7 @@ class Task:
     split: str = "{search: 6, validation: 4, test: 4}"
     trials: int = 4
     sampler: str = "tpe"
+    seeds: bool = True
     extra: str = ""
 
 
@@ -81,7 +82,7 @@ def write_task(folder: Path, url: str, task: Task = Task()) -> Path:
     rows = [{"id": f"q{i}", "question": f"Which is number {i}?", "target": words[i % 4]} for i in range(40)]
     (folder / "data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     path = folder / "task.yaml"
-    path.write_text(TASK.format(url=url, **vars(task)))
+    path.write_text(TASK.format(url=url, **{**vars(task), "seeds": json.dumps(task.seeds)}))
     return path
 
 
@@ -98,15 +99,15 @@ def server_process(*arguments: str, log: Path | None = None) -> Iterator[str]:
             process.kill()
 
 
-def start_cli(*arguments: str | Path, cwd: Path = ROOT, **environment: str) -> subprocess.Popen[str]:
+def start_cli(*arguments: str | Path, **environment: str) -> subprocess.Popen[str]:
     """The command line as a child process, its output piped as plain text."""
     return subprocess.Popen(
         [sys.executable, "-m", "apportion.cli", *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        cwd=ROOT,
+        env={**os.environ, **environment},
     )
 
 
@@ -162,7 +163,7 @@ def open_calls(path: Path, run: str = "run") -> Iterator[Calls]:
 def dispatcher(
     calls: Calls,
     worker: Worker,
-    limits: Limits = Limits(),
+    limits: Limits = NO_LIMITS,
     *,
     concurrency: int = 4,
     backoff_s: float = 0.001,

@@ -45,7 +45,8 @@ class Endpoint:
         worker: makes one attempt.
         served_name: the server's name for the model.
         identity: what makes two models the same for the bank, whatever the task calls them.
-        concurrency: requests in flight at most.
+        concurrency: requests that the server works on at once.
+        queue: further requests that the worker is handed, to choose from.
         seeds: whether the server takes a per-request seed.
     """
 
@@ -55,13 +56,15 @@ class Endpoint:
     identity: str
     concurrency: int
     seeds: bool = False
+    queue: int = 0
     slots: asyncio.Semaphore = field(init=False, repr=False, compare=False)
     booked: asyncio.Semaphore = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         # A quarter more calls may be booked than sent, so that a slot never waits for the disk.
-        object.__setattr__(self, "slots", asyncio.Semaphore(self.concurrency))
-        object.__setattr__(self, "booked", asyncio.Semaphore(self.concurrency + (self.concurrency + 3) // 4))
+        slots = self.concurrency + self.queue
+        object.__setattr__(self, "slots", asyncio.Semaphore(slots))
+        object.__setattr__(self, "booked", asyncio.Semaphore(slots + (slots + 3) // 4))
 
 
 class Dispatcher:
@@ -129,9 +132,12 @@ class Dispatcher:
         return draw
 
     def write_off(self) -> int:
-        """Book what an earlier session of this run had in flight when it was killed; returns how many calls.
+        """Book and charge what an earlier session of this run had in flight when it was killed.
 
-        Only the process that holds the run's lock may call it.
+        Only the process that holds the run's lock may call it, before anything is bought.
+
+        Returns:
+            The number of calls.
         """
 
         def cost(model: str, record: str) -> Attempt:
@@ -141,7 +147,9 @@ class Dispatcher:
             request = Request(endpoint.served_name, asked, Sampling(temperature, max_tokens, top_p, tuple(stop)))
             return _Order(model, endpoint, request, "", record, 0).lost(0.0)
 
-        return self.calls.write_off(cost)
+        lost = self.calls.write_off(cost)
+        self.allowance.spent = Spend(*self.calls.spent())
+        return lost
 
     async def close(self) -> None:
         """Cancel what is in flight and close the workers."""
@@ -171,13 +179,18 @@ class Dispatcher:
                 return booking
             try:
                 async with order.endpoint.slots:
-                    return await self._pursue(order, booking, most)
+                    n, attempt, draw = await self._pursue(order, booking, most)
+                return await self.calls.finish(booking.call, n, attempt, draw)
             except BaseException:
                 self.calls.abandon(booking.call)
                 raise
 
-    async def _pursue(self, order: _Order, booking: Booking, most: Spend) -> Draw:
-        """Send until there is a reply, or no more may be sent. `most` is reserved on entry."""
+    async def _pursue(self, order: _Order, booking: Booking, most: Spend) -> tuple[int, Attempt, Draw]:
+        """Send until there is a reply, or no more may be sent. `most` is reserved on entry.
+
+        Returns:
+            The last attempt, its number, and what it gave.
+        """
         purchases = booking.purchases
         for n in itertools.count():
             error, draw, attempt = await self._send(order, booking.call, n, most)
@@ -188,8 +201,9 @@ class Dispatcher:
                     await asyncio.sleep(self._pause_s(n, error.retry_after_s))
                     await self.allowance.reserve(most)
                     continue
-            self.calls.finish(booking.call, n, attempt, draw)
-            return draw
+                if purchases < MOST_PURCHASES:  # to be bought again by who asks next, so no timeout may stand for it
+                    draw = replace(draw, status="failed")
+            return n, attempt, draw
         raise AssertionError("unreachable: the count has no end")
 
     async def _send(self, order: _Order, call: int, n: int, most: Spend) -> tuple[WorkerError | None, Draw, Attempt]:

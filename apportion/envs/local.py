@@ -149,6 +149,7 @@ class LlamaServer:
         return line.decode().strip()
 
     async def _failed(self, law: str) -> ApportionError:
+        await self.ends(DEATH_S)
         message = f"the server of {self.gguf.name} {law}, but it {self.epitaph()}"
         await self.close()
         return ApportionError(message)
@@ -202,7 +203,7 @@ class LocalWorker:
             try:
                 reply = await http.complete(request)
             except WorkerError as error:
-                if error.kind not in ("connection", "incomplete") or not await self.server.ends(DEATH_S):
+                if error.kind not in ("unreachable", "connection", "incomplete") or not await self.server.ends(DEATH_S):
                     raise
                 raise WorkerError("connection", f"the server of {self._name} {self.server.epitaph()}") from None
             finally:

@@ -66,6 +66,8 @@ class OpenAIWorker:
             failure = WorkerError("timeout", f"a reply must end within {self._timeout_s:g} s; raise timeout_s or retry")
         except aiohttp.ClientResponseError as error:  # unreadable as HTTP; its repr holds the request's headers
             failure = WorkerError("bad_response", f"{self._url.authority} must speak HTTP: {error.message}")
+        except aiohttp.ClientConnectorError as error:
+            failure = WorkerError("unreachable", f"{self._url.authority} must be up, but: {error}; start it")
         except (aiohttp.ClientError, OSError) as error:
             failure = WorkerError("connection", f"no reply from {self._url.authority}: {error or type(error).__name__}")
         # Raised out here so that it carries no context: aiohttp's errors remember the request and so the key.

@@ -92,9 +92,16 @@ async def vote(job: Job) -> NodeRun:
 
 
 async def score(job: Job) -> NodeRun:
-    """The candidate that a model grades highest, each distinct value graded once; ties go to the most frequent."""
+    """The candidate that a model grades highest, each distinct value graded once.
+
+    Ties go to the most frequent value, then to the first drawn.
+    """
     votes = Counter(_same(c.value) for c in job.candidates if c.value is not None)
-    distinct = list({_same(c.value): c for c in reversed(job.candidates) if c.value is not None}.values())[::-1]
+    first: dict[str, Candidate] = {}
+    for candidate in job.candidates:
+        if candidate.value is not None:
+            first.setdefault(_same(candidate.value), candidate)
+    distinct = list(first.values())
     if len(distinct) < 2:
         return NodeRun("ok", tuple(distinct) or job.candidates[:1])
     n = job.node.samples
@@ -135,8 +142,9 @@ async def _answer(job: Job, messages: tuple[Message, ...], sampling: Sampling) -
 
 def _mean_grade(draws: Sequence[Draw]) -> float | None:
     """Mean of the grades that were given, clipped to 0..10; None if none was."""
-    read = (parsers.number(draw.text) for draw in draws if draw.status in ("ok", "truncated"))
-    grades = [min(10.0, max(0.0, float(grade))) for grade in read if grade is not None]
+    read = (parsers.NUMBER.search(draw.text) for draw in draws if draw.status in ("ok", "truncated"))
+    # The first number, not the last: models like to write 8/10.
+    grades = [min(10.0, max(0.0, float(grade[0].replace(",", "")))) for grade in read if grade is not None]
     return sum(grades) / len(grades) if grades else None
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 Parser = Callable[[str], str | None]
 
 # Digits with optional thousands commas, decimals and exponent; a trailing full stop is not part of the number.
-NUMBER = re.compile(r"[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:[eE][-+]?\d+)?|[-+]?\.\d+")
+NUMBER = re.compile(r"[-+]?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?(?:[eE][-+]?\d+)?|[-+]?\.\d+")
 
 
 def text(reply: str) -> str | None:
@@ -50,12 +50,11 @@ def regex(pattern: str) -> Parser:
 def choice(options: Sequence[str]) -> Parser:
     """The option that stands first in the text as a word of its own, case folded; longer options win a tie."""
     ordered = sorted(options, key=len, reverse=True)
-    pattern = re.compile(r"(?<!\w)(" + "|".join(re.escape(o) for o in ordered) + r")(?!\w)", re.IGNORECASE)
-    spelled = {option.casefold(): option for option in options}
+    pattern = re.compile(r"(?<!\w)(?:" + "|".join(f"({re.escape(o)})" for o in ordered) + r")(?!\w)", re.IGNORECASE)
 
     def parse(reply: str) -> str | None:
         match = pattern.search(reply)
-        return spelled[match.group(1).casefold()] if match else None
+        return ordered[match.lastindex - 1] if match and match.lastindex else None
 
     return parse
 
@@ -68,7 +67,9 @@ def json_key(key: str) -> Parser:
         if found is None or key not in found:
             return None
         value = found[key]
-        return value.strip() or None if isinstance(value, str) else json.dumps(value, sort_keys=True)
+        if not isinstance(value, str):
+            return json.dumps(value, sort_keys=True)
+        return value.strip().encode("utf-8", "replace").decode() or None  # JSON may escape half a surrogate pair
 
     return parse
 

@@ -18,7 +18,7 @@ Evaluator = Callable[[str, Example], bool]
 
 def normal(text: object) -> str:
     """A text for comparison: case folded, white space as single blanks, no full stop at the end."""
-    return " ".join(str(text).split()).casefold().rstrip(".")
+    return " ".join(str(text).split()).casefold().rstrip(". ")
 
 
 def targets(example: Example, field: str) -> list[object]:
@@ -57,11 +57,12 @@ def numeric(field: str, tolerance: float = 1e-6) -> Evaluator:
 
 
 def choice(field: str) -> Evaluator:
-    """The answer names the field's option: `B`, `(b)` and `B. because` all name B."""
+    """The answer begins with the field's option: `B`, `(b)` and `B. because` all name B."""
 
     def right(answer: str, example: Example) -> bool:
-        option = re.match(r"\W*(\w+)", answer)
-        return option is not None and any(option.group(1).casefold() == normal(t) for t in targets(example, field))
+        text = normal(answer)
+        wanted = (re.escape(normal(target)) for target in targets(example, field))
+        return any(re.match(rf"\W*{pattern}(?!\w)", text) for pattern in wanted)
 
     return right
 

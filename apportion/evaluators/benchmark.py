@@ -6,6 +6,7 @@ It knows no trial and no objective. Every number it gives can be had again from 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Mapping, Sequence
 
 from apportion.envs.environment import Environment
@@ -48,7 +49,7 @@ class Benchmark:
 
         Raises:
             LimitReached: a draw may not be bought.
-            EvaluatorError: an evaluator raised.
+            EvaluatorError: an evaluator raised, or a metric is not finite.
         """
         window = asyncio.Semaphore(self._window)
 
@@ -70,13 +71,16 @@ class Benchmark:
         """Every metric of one rollout; answer metrics are None where it failed, `usd` where a price is unknown.
 
         Raises:
-            EvaluatorError: an evaluator raised.
+            EvaluatorError: an evaluator raised, or a metric is not finite.
         """
         metrics: dict[str, float | None] = {}
         for name, right in self.answers.items():
             metrics[name] = None if rollout.status == "failed" else float(self._right(name, right, rollout, example))
         for name, cost in self.costs.items():
             metrics[name] = cost(rollout)
+        for name, value in metrics.items():
+            if value is not None and not math.isfinite(value):
+                raise EvaluatorError(f"a metric must be finite, but {name!r} is {value} on {example.id!r}; mend it.")
         return metrics
 
     def _right(self, name: str, right: Evaluator, rollout: Rollout, example: Example) -> bool:

@@ -33,7 +33,7 @@ def flops(cards: Mapping[str, ModelCard]) -> Cost:
             model = rollout.graph.by_id[name].model
             for draw in run.draws:
                 card = cards[str(model)]
-                if draw.key not in encoded:
+                if draw.prompt_tokens and draw.key not in encoded:  # a draw without a reply counts no tokens
                     encoded.add(draw.key)
                     total += prefill_flops(card, draw.prompt_tokens)
                 total += decode_flops(card, draw.prompt_tokens, draw.completion_tokens)

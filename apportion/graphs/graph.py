@@ -187,6 +187,9 @@ def _check_node(node: Node) -> None:
         raise GraphError(f"a {node.role} is code, but {node.id!r} names model {node.model!r}; leave it out.")
     if node.samples < 1:
         raise GraphError(f"`samples` must be at least 1, got {node.samples} in {node.id!r}; raise it.")
+    if len(set(node.inputs)) < len(node.inputs):
+        twice = next(source for source in node.inputs if node.inputs.count(source) > 1)
+        raise GraphError(f"`inputs` must not repeat themselves, but {node.id!r} reads {twice!r} twice; remove one.")
 
 
 def _check_candidates(node: Node, candidates: list[Node]) -> None:

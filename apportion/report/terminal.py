@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -21,7 +22,26 @@ from apportion.search.trial import Trial
 from apportion.statistics import Interval
 
 REFRESH_HZ = 4
+PLAIN_WIDTH = 160  # columns where there is no terminal to ask: the widest table fits
 CURRENCIES = ("calls_fresh", "calls_banked", "calls_failed", "calls_lost", "prompt_tokens", "completion_tokens")
+
+
+class Output(Console):
+    """Standard output, with tables that are whole where it is no terminal."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        if not self.is_terminal and "COLUMNS" not in os.environ:
+            self.width = PLAIN_WIDTH
+
+    def say(self, text: str) -> None:
+        """Print a line as it is: paths and commands in it can be copied."""
+        self.print(text, soft_wrap=True, markup=False, highlight=False)
+
+    def on_broken_pipe(self) -> None:
+        """Say that the reader has gone; rich would exit with a code that means nothing here."""
+        self.quiet = True
+        raise BrokenPipeError
 
 
 def number(value: float | int | None) -> str:
@@ -145,7 +165,7 @@ class LiveView:
         reason = f"  {trial.reason}" if trial.reason else ""
         spent = self._search.allowance.spent
         line = f"trial {trial.number:<3} {trial.state:<10} {means}  {describe(trial)}{reason}  ({spent.calls} calls)"
-        self._console.print(Text(line, overflow="ellipsis", no_wrap=self._console.is_terminal))
+        self._console.print(Text(line, overflow="ellipsis", no_wrap=True), soft_wrap=not self._console.is_terminal)
 
     def _draw(self) -> RenderableType:
         search, progress = self._search, self._search.study.progress

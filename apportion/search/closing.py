@@ -6,10 +6,10 @@ The rival is the best baseline that costs no more than the winner. "Nothing beat
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from apportion.errors import LimitReached
+from apportion.errors import ApportionError, LimitReached
 from apportion.graphs.cost import COSTS
 from apportion.graphs.graph import Graph
 from apportion.search.objectives import Objective, ranked
@@ -27,6 +27,10 @@ Measure = Callable[[Graph, str, str], Awaitable[Measurement]]
 
 PREFERRED = ("usd", "flops", "latency_s", "tokens", "calls")
 """By what "costs no more" is judged where neither budget nor objectives name a cost: the first that is known."""
+
+
+class Unmeasured(ApportionError):
+    """Too many answers of a graph failed for its numbers to close a study with."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,7 @@ async def close(plan: Plan, trials: Sequence[Trial], measure: Measure, purse: Pu
 
     Raises:
         LimitReached: not even one finalist could be validated, or the test could not be ended.
+        Unmeasured: the servers failed a graph; when they are back, the closing can be done.
     """
     finalists = ranked(trials, plan.objectives)[: plan.finalists]
     validation = await _validate(plan, finalists, measure, purse)
@@ -118,9 +123,8 @@ async def _validate(plan: Plan, finalists: Sequence[Trial], measure: Measure, pu
 
 def _best(finalists: Sequence[Trial], validation: Mapping[int, Metrics], objectives: Sequence[Objective]) -> Trial:
     def gains(trial: Trial) -> tuple[float, ...]:
-        metrics = validation[trial.number]
-        signed = [(metrics[o.metric].mean if o.metric in metrics else float("-inf")) for o in objectives]
-        return tuple(value if o.maximize else -value for value, o in zip(signed, objectives, strict=True))
+        validated = replace(trial, metrics=validation[trial.number])
+        return tuple(o.gain(validated) if o.metric in validated.metrics else float("-inf") for o in objectives)
 
     return max(finalists, key=gains)
 

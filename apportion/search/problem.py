@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from apportion.graphs.cost import COSTS
 from apportion.graphs.graph import Graph
-from apportion.statistics import Interval, summary
+from apportion.statistics import Interval, bootstrap, summary
 
 Row = tuple[str, str, str | None, Mapping[str, float | None]]
 """One example: its id, how the rollout ended, the answer, the metrics."""
@@ -86,11 +87,17 @@ class Measurement:
         return [None if status == "failed" else metrics.get(metric) for _, status, _, metrics in self.rows]
 
     def metrics(self) -> dict[str, Interval]:
-        """Mean and interval of every metric that is known for all answered examples."""
+        """Mean and interval of every metric that is known for all answered examples.
+
+        Raises:
+            ValueError: a metric is not finite.
+        """
         answered = [metrics for _, status, _, metrics in self.rows if status != "failed"]
         names = answered[0] if answered else {}
         columns = {name: [m[name] for m in answered] for name in names}
-        return {name: summary(known) for name, column in columns.items() if (known := _known(column)) is not None}
+        known = {name: values for name, column in columns.items() if (values := _known(column)) is not None}
+        # One call for each answer is an amount, not a share of right ones.
+        return {name: bootstrap(values) if name in COSTS else summary(values) for name, values in known.items()}
 
 
 def _known(column: Sequence[float | None]) -> list[float] | None:

@@ -52,6 +52,18 @@ class GridSampler(BaseSampler):
         raise LookupError(f"`{param_name}` must be a parameter of the space, and it is not; ask with the space's own.")
 
 
+class SteadyNSGAIISampler(NSGAIISampler):
+    """NSGA-II whose parents stand in the order of their trials.
+
+    Optuna lists them in the order of selection when a generation is first asked for and by number afterwards, so that
+    a study that is rebuilt amid a generation would go on differently.
+    """
+
+    def select_parent(self, study: Study, generation: int) -> list[FrozenTrial]:
+        """The same parents, by number."""
+        return sorted(super().select_parent(study, generation), key=lambda trial: trial.number)
+
+
 def distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
     """The space's parameters as Optuna distributions."""
     return {
@@ -76,7 +88,7 @@ def _tpe(space: SearchSpace, seed: int, trials: int) -> BaseSampler:
 
 
 def _nsga2(space: SearchSpace, seed: int, trials: int) -> BaseSampler:
-    return NSGAIISampler(seed=seed, population_size=max(4, min(50, trials // 4)))
+    return SteadyNSGAIISampler(seed=seed, population_size=max(4, min(50, trials // 4)))
 
 
 SAMPLERS: Mapping[str, SamplerFactory] = {"random": _random, "grid": _grid, "tpe": _tpe, "nsga2": _nsga2}

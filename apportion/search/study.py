@@ -13,7 +13,7 @@ from typing import Literal
 from apportion.errors import LimitReached
 from apportion.graphs.graph import Graph
 from apportion.graphs.space import SearchSpace
-from apportion.search.closing import Closing, close
+from apportion.search.closing import Closing, Unmeasured, close
 from apportion.search.engine import Engine
 from apportion.search.objectives import MOST_FAILURES, Constraint, Objective, violations
 from apportion.search.problem import Log, Measurement, Problem, Purse, Row
@@ -131,11 +131,11 @@ class Study:
     def _restore(self) -> list[Trial]:
         """Take over the log; returns what is owed a measurement: trials never told, or failed by their servers."""
         records = [Trial.from_dict(record) for record in self._log.all()]
-        told = [trial for trial in records if trial.state not in ("running", "failed")]
+        told = [trial for trial in records if not _owed(trial)]
         self._engine.add(told)
         for trial in told:
             self._remember(trial)
-        return [replace(t, state="running", reason="") for t in records if t.state in ("running", "failed")]
+        return [replace(trial, state="running", reason="") for trial in records if _owed(trial)]
 
     async def _baselines(self) -> None:
         """One call of each model, then the plain majority vote of each: what any found graph has to beat."""
@@ -203,6 +203,14 @@ class Study:
         self._log.put_scores(graph.key, split, rows)
         return Measurement(rows)
 
+    async def _answered(self, graph: Graph, split: str, label: str) -> Measurement:
+        """`_rows` where failures must not be taken for a measurement."""
+        measurement = await self._rows(graph, split, label)
+        rate = measurement.failure_rate
+        if rate > MOST_FAILURES:
+            raise Unmeasured(f"{label}: at most {MOST_FAILURES:.0%} of answers may fail, got {rate:.0%}; run it again.")
+        return measurement
+
     def _judged(self, trial: Trial, measurement: Measurement) -> Trial:
         metrics, rate = measurement.metrics(), measurement.failure_rate
         missing = [o.metric for o in self.plan.objectives if o.metric not in metrics]
@@ -236,7 +244,8 @@ class Study:
 
     def _remember(self, trial: Trial) -> None:
         self.trials.append(trial)
-        self._measured.setdefault(trial.key, trial)
+        if trial.state != "repeated":  # what it repeats may be measured anew
+            self._measured.setdefault(trial.key, trial)
 
     async def _close(self, reason: str) -> Outcome:
         if not self.trials:
@@ -244,9 +253,9 @@ class Study:
         if not any(t.state == "complete" for t in self.trials):
             return self._concluded(Outcome("infeasible", f"{reason} No graph was feasible."))
         try:
-            closing = await close(self.plan, self.trials, self._rows, self._purse)
-        except LimitReached as limit:
-            return self._concluded(Outcome("undone", f"{reason} Validation or test was left undone: {limit}"))
+            closing = await close(self.plan, self.trials, self._answered, self._purse)
+        except (LimitReached, Unmeasured) as why:
+            return self._concluded(Outcome("undone", f"{reason} Validation or test was left undone: {why}"))
         return self._concluded(Outcome("done", reason, closing))
 
     def _concluded(self, outcome: Outcome) -> Outcome:
@@ -254,6 +263,12 @@ class Study:
         self._log.set_fact("outcome", {"state": outcome.state, "reason": outcome.reason, "closing": closing})
         self.progress.phase = outcome.state
         return outcome
+
+
+def _owed(trial: Trial) -> bool:
+    """Whether a measurement is wanting; one with too many failures says more of the servers than of the graph."""
+    over = trial.violations.get("failures", 0.0) > 0.0
+    return trial.state in ("running", "failed") or (trial.state == "infeasible" and over)
 
 
 def _repeated(trial: Trial, earlier: Trial) -> Trial:

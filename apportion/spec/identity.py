@@ -21,10 +21,9 @@ _ABSENT = object()
 def fingerprint(loaded: LoadedSpec) -> dict[str, JSON]:
     """Everything that the identity of a run rests on, as JSON values.
 
-    Defaults are written out and keys without a value left out, so a spec that says the same in other words has the
-    same fingerprint.
+    Defaults are written out, so a spec that says the same in other words has the same fingerprint.
     """
-    spec: dict[str, JSON] = loaded.spec.model_dump(mode="json", by_alias=True, exclude_none=True)
+    spec: dict[str, JSON] = loaded.spec.model_dump(mode="json", by_alias=True)
     return {"spec": spec, "data_sha256": loaded.data_sha256}
 
 

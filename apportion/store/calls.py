@@ -15,7 +15,8 @@ import json
 import sqlite3
 import time
 from collections.abc import Callable
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass, fields
+from operator import attrgetter
 from typing import Any, Literal
 
 from apportion.store.database import Database
@@ -116,6 +117,10 @@ class Booking:
     purchases: int
 
 
+_values = attrgetter(*[field.name for field in fields(Draw)][2:])  # `astuple` copies deeply, and this is a hot path
+_costs = attrgetter(*[field.name for field in fields(Attempt)])
+
+
 def draw_key(identity: str, messages: object, sampling: object) -> tuple[str, str]:
     """Key of a prompt and the canonical JSON it is the SHA-256 of (32 hexadecimal digits are kept)."""
     request = json.dumps([identity, messages, sampling], ensure_ascii=False, separators=(",", ":"), sort_keys=True)
@@ -133,15 +138,11 @@ class Calls:
     def __init__(self, database: Database, run: str) -> None:
         self.run = run
         self._database = database
-        self._uncommitted: dict[tuple[str, int], Draw] = {}
         self._prompts: set[str] = set()  # keys that are known to be in the store
-        self._broken = self._count_broken()
+        self._broken = self._read_broken()
 
     def find(self, key: str, index: int) -> Draw | None:
         """The banked completion of a draw, None if it was never bought."""
-        pending = self._uncommitted.get((key, index))
-        if pending is not None:
-            return pending
         rows = self._database.read(SELECT_RESULT, (key, index))
         return _draw(key, index, rows[0]) if rows else None
 
@@ -155,9 +156,9 @@ class Calls:
         Raises:
             StoreError: it could not be written, so nothing may be sent.
         """
-        purchases = self._broken.get((key, index), 0)
+        purchases, outcome = self._broken.get((key, index), (0, ""))
         if purchases >= MOST_PURCHASES:
-            return Draw(key, index, "failed", finish_reason="bought too often")
+            return Draw(key, index, "timeout" if outcome == "timeout" else "failed", finish_reason=outcome)
         row = (self.run, spender, model, key, index, time.time(), key, index)
         new = key not in self._prompts
 
@@ -179,21 +180,25 @@ class Calls:
         self._count(attempt, draw)
         self._database.post(lambda connection: _insert_attempt(connection, call, n, attempt, final=False))
 
-    def finish(self, call: int, n: int, attempt: Attempt, draw: Draw) -> None:
-        """Enter the attempt that ended a call, with its completion or its final failure, in one transaction."""
+    async def finish(self, call: int, n: int, attempt: Attempt, draw: Draw) -> Draw:
+        """Put the attempt that ended a call on disk, with its completion or its final failure, in one transaction.
+
+        Returns:
+            What counts: the draw, or the completion that another process has banked for it meanwhile.
+
+        Raises:
+            StoreError: it could not be written.
+        """
         self._count(attempt, draw)
-        if draw.status not in BANKED:
-            self._database.post(lambda connection: _insert_attempt(connection, call, n, attempt, final=True))
-            return
-        self._uncommitted[draw.key, draw.index] = draw
-        row = (draw.key, draw.index, call, *astuple(draw)[2:], time.time())
+        row = (draw.key, draw.index, call, *_values(draw), time.time())
 
-        def operation(connection: sqlite3.Connection) -> None:
+        def operation(connection: sqlite3.Connection) -> Draw:
             _insert_attempt(connection, call, n, attempt, final=True)
-            connection.execute(INSERT_RESULT, row)
-            self._uncommitted.pop((draw.key, draw.index), None)
+            if draw.status not in BANKED or connection.execute(INSERT_RESULT, row).rowcount:
+                return draw
+            return _draw(draw.key, draw.index, connection.execute(SELECT_RESULT, (draw.key, draw.index)).fetchone())
 
-        self._database.post(operation)
+        return await self._database.write(operation)
 
     def abandon(self, call: int) -> None:
         """End a call that will not be pursued: its last attempt is final; without one the booking is struck."""
@@ -280,22 +285,25 @@ class Calls:
             "seconds": seconds,
         }
 
-    def _count_broken(self) -> dict[tuple[str, int], int]:
-        """How often each draw was bought for nothing, in any run of the store."""
-        rows = self._database.read(
-            "SELECT key, idx, count(*) FROM attempt JOIN call ON attempt.call = call.id"
-            " WHERE billed = 'possibly' AND outcome != 'lost' GROUP BY key, idx"
-        )
-        return {(key, index): count for key, index, count in rows}
+    def _read_broken(self) -> dict[tuple[str, int], tuple[int, str]]:
+        """How often each draw was bought for nothing, in any run of the store, and how that ended the last time."""
+        broken: dict[tuple[str, int], tuple[int, str]] = {}
+        for key, index, outcome in self._database.read(
+            "SELECT key, idx, outcome FROM attempt JOIN call ON attempt.call = call.id"
+            " WHERE billed = 'possibly' AND outcome != 'lost' ORDER BY call, n"
+        ):
+            broken[key, index] = (broken.get((key, index), (0, ""))[0] + 1, outcome)
+        return broken
 
     def _count(self, attempt: Attempt, draw: Draw) -> None:
         if attempt.billed == "possibly" and attempt.outcome != "lost":
-            self._broken[draw.key, draw.index] = self._broken.get((draw.key, draw.index), 0) + 1
+            count, _ = self._broken.get((draw.key, draw.index), (0, ""))
+            self._broken[draw.key, draw.index] = (count + 1, attempt.outcome)
 
 
 def _insert_attempt(connection: sqlite3.Connection, call: int, n: int, attempt: Attempt, *, final: bool) -> None:
     connection.execute(
-        "INSERT INTO attempt VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", (call, n, final, *astuple(attempt))
+        "INSERT INTO attempt VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", (call, n, final, *_costs(attempt))
     )
 
 

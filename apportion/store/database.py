@@ -50,6 +50,8 @@ class Database:
             self._reader = _connect(path)
         self._reading = threading.Lock()
         self._failure: StoreError | None = None
+        self._gate = threading.Lock()  # nothing may be queued behind the end, where nobody would answer it
+        self._closed = False
         self._queue: queue.SimpleQueue[tuple[Operation, _Answer] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name=f"store {path.name}", daemon=True)
         self._thread.start()
@@ -97,20 +99,29 @@ class Database:
         self.run(lambda connection: None)
 
     def close(self) -> None:
-        """Commit what was submitted and close the file. May be called twice."""
-        if self._thread.is_alive():
-            self._queue.put(None)
-            self._thread.join()
-            self._reader.close()
-            self._writer.close()
-        if self._failure:
-            failure, self._failure = self._failure, None
-            raise failure
+        """Commit what was submitted and close the file. May be called twice.
 
-    def _submit(self, operation: Operation, answer: _Answer) -> None:
+        Raises:
+            StoreError: a write failed; the second call does not say it again.
+        """
+        with self._gate:
+            if self._closed:
+                return
+            self._closed = True
+            self._queue.put(None)
+        self._thread.join()
+        self._reader.close()
+        self._writer.close()
         if self._failure:
             raise self._failure
-        self._queue.put((operation, answer))
+
+    def _submit(self, operation: Operation, answer: _Answer) -> None:
+        with self._gate:
+            if self._failure:
+                raise self._failure
+            if self._closed:
+                raise StoreError(f"{self.path} must be open to be written, but it is closed; open it again.")
+            self._queue.put((operation, answer))
 
     def _work(self) -> None:
         while True:
@@ -133,13 +144,16 @@ class Database:
     def _commit(self, batch: list[tuple[Operation, _Answer]]) -> None:
         results: list[Any]
         try:
+            if self._failure:  # what was queued behind a failed write may rest on it
+                raise self._failure
             with self._explained("written"):
                 self._writer.execute("BEGIN IMMEDIATE")
                 results = [operation(self._writer) for operation, _ in batch]
                 self._writer.execute("COMMIT")
         except BaseException as error:  # noqa: BLE001 - handed to the callers, who wait in other threads
-            if self._writer.in_transaction:
-                self._writer.execute("ROLLBACK")
+            with contextlib.suppress(sqlite3.Error):  # then the disk is gone; SQLite rolls back when it is opened again
+                if self._writer.in_transaction:
+                    self._writer.execute("ROLLBACK")
             failure = error if isinstance(error, StoreError) else StoreError(f"{self.path}: {error!r}")
             self._failure = failure
             results = [failure] * len(batch)

@@ -186,7 +186,7 @@ def test_a_refused_connection() -> None:
             url = server.url
         return await attempt(url)
 
-    assert seen(asyncio.run(run())) == Got("connection")
+    assert seen(asyncio.run(run())) == Got("unreachable")
 
 
 def test_the_deadline_is_for_the_whole_attempt() -> None:

@@ -107,7 +107,7 @@ MISTAKES: list[tuple[str, str, str]] = [
     (PICK, 'prompt: ""', "25: stages.0.prompt: must not be empty"),
     ("system: You pick facts.", "system: '{x}'", "24: stages.0.system: must be a field of the data, but 'x'"),
     (SOLVE, 'prompt: "{question}"', "23: stages.0.name: every stage but the last must be read by a later one"),
-    ("- name: pick", "- name: facts", "22: stages.0.name: a stage must not be named like a field of the data"),
+    ("- name: pick", "- name: facts", "23: stages.0.name: a stage must not be named like a field of the data"),
     ("- name: solve", "- name: pick", "33: stages.1.name: stage names must be unique"),
     ("- name: solve", "- name: a b", "33: stages.1.name: must match"),
     ("samples: [1, 5]", "samples: [5, 1]", "28: stages.0.samples: the least must not be above the most"),

@@ -12,7 +12,7 @@ import yaml as pyyaml
 from pydantic import ValidationError
 
 from apportion.errors import SpecError
-from apportion.spec import differences, fingerprint, json_schema, load_spec, template
+from apportion.spec import differences, fingerprint, json_schema, load_spec
 from apportion.spec.jsonschema import known_keys
 from apportion.spec.problems import looks_like_key, safe
 from apportion.spec.schema import FieldOptions, NumericOptions, ParseRule, TaskSpec
@@ -158,16 +158,8 @@ def test_differences_name_places_and_values(folder: Path, good: str, write: Writ
     (folder / "facts.jsonl").write_text((folder / "facts.jsonl").read_text() + "\n")
     changed = good.replace("seed: 7", "seed: 8").replace("samples: [1, 5]", "samples: [1, 3]").replace("usd: 1.0, ", "")
     found = differences(old, fingerprint(load_spec(write(changed + "#"))))
-    assert found[:3] == ["spec.seed: 7 -> 8", "spec.stages.0.samples.1: 5 -> 3", "spec.limits.usd: 1.0 -> (absent)"]
+    assert found[:3] == ["spec.seed: 7 -> 8", "spec.stages.0.samples.1: 5 -> 3", "spec.limits.usd: 1.0 -> null"]
     assert found[3].startswith("data_sha256: ") and len(found) == 4
-
-
-def test_templates() -> None:
-    assert template.names("{a} {{b}} {a} {ground truth}") == ("a", "ground truth")
-    assert template.render("{a}: {{{b}}}", {"a": [1, "ü"], "b": "x{c}"}) == '[1, "ü"]: {x{c}}'
-    for bad in ("{", "}", "{}", "{0}", "{a.b}", "{a[0]}", "{a!r}", "{a:>9}", "{a}}", "{ a}", "{{a}"):
-        with pytest.raises(ValueError, match=r"braces must .*, but .*; "):
-            template.parts(bad)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,72 @@
+"""A problem whose every metric is a closed formula of the graph: synthetic numbers, no model is asked.
+
+For tests of searches, where the best graph must be known beforehand. It knows graphs, not studies.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+
+from apportion.graphs.graph import Graph, calls_of
+from apportion.search.problem import Row
+
+TOKENS_PER_CALL = 100.0
+
+
+@dataclass(frozen=True, slots=True)
+class SyntheticModel:
+    """A made-up model.
+
+    Attributes:
+        skill: chance that one call of it answers a stage, 0 to 1.
+        flops: FLOPs of one call.
+    """
+
+    skill: float
+    flops: float
+
+
+class SyntheticProblem:
+    """A stage is answered unless all its calls miss; an example is right where the graph is stronger than it is hard.
+
+    Example i of n is right if (i + 1/2) / n is below the graph's strength, so that the mean accuracy of a split is the
+    strength, rounded to a multiple of 1/n.
+
+    Attributes:
+        sizes: number of examples of each split.
+        measured: (graph key, split) of every measurement that was begun, in order.
+    """
+
+    def __init__(self, models: Mapping[str, SyntheticModel], sizes: Mapping[str, int]) -> None:
+        self.sizes = sizes
+        self.measured: list[tuple[str, str]] = []
+        self._models = models
+
+    def strength(self, graph: Graph) -> float:
+        """Product over stages of 1 - (product over calls of 1 - skill)."""
+        misses = dict.fromkeys(graph.stages, 1.0)
+        for node in graph.nodes:
+            if node.model is not None:
+                misses[node.stage] *= (1.0 - self._models[node.model].skill) ** calls_of(graph, node)
+        return math.prod(1.0 - miss for miss in misses.values())
+
+    def costs(self, graph: Graph) -> dict[str, float]:
+        """Costs of one answer; a call is 100 tokens, and 10^15 FLOPs are one USD."""
+        called = [(self._models[node.model], calls_of(graph, node)) for node in graph.nodes if node.model is not None]
+        flops = sum(model.flops * calls for model, calls in called)
+        return {
+            "calls": float(graph.calls),
+            "tokens": TOKENS_PER_CALL * graph.calls,
+            "flops": flops,
+            "usd": flops / 1e15,
+        }
+
+    async def measure(self, graph: Graph, split: str) -> AsyncIterator[Row]:
+        """One row an example, with `accuracy` and the costs."""
+        self.measured.append((graph.key, split))
+        strength, costs, n = self.strength(graph), self.costs(graph), self.sizes[split]
+        for i in range(n):
+            right = (i + 0.5) / n < strength
+            yield f"{split}{i}", "ok", "right" if right else "wrong", {"accuracy": float(right), **costs}

@@ -1,0 +1,437 @@
+"""The store file under everything that happens to files: crowds, kills, torn writes, full and read-only disks."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from apportion.errors import StoreError
+from apportion.store.database import Database
+from tests.support import ROOT, rows, tiny_disk
+
+SCHEMA = "CREATE TABLE IF NOT EXISTS item (id INTEGER PRIMARY KEY, who TEXT, text TEXT);"
+Insert = Callable[[sqlite3.Connection], object]
+
+
+def insert(n: int, text: str = "") -> Insert:
+    return lambda connection: connection.execute("INSERT INTO item VALUES (?, 'me', ?)", (n, text))
+
+
+def ids(path: Path) -> list[int]:
+    return [n for (n,) in rows(path, "SELECT id FROM item ORDER BY id")]
+
+
+def bounded(work: Callable[[], object], seconds: float = 10.0) -> None:
+    """Run `work` in a thread and fail when it hangs."""
+    errors: list[BaseException] = []
+
+    def body() -> None:
+        try:
+            work()
+        except BaseException as error:  # noqa: BLE001 - raised again below, in the test's own thread
+            errors.append(error)
+
+    thread = threading.Thread(target=body, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    assert not thread.is_alive(), "it hangs"
+    if errors:
+        raise errors[0]
+
+
+# --- order -----------------------------------------------------------------------------------------------------------
+
+
+def test_operations_run_in_the_order_of_submission_however_they_are_submitted(tmp_path: Path) -> None:
+    database, seen = Database(tmp_path / "a.sqlite", SCHEMA), list[int]()
+
+    def note(n: int) -> Insert:
+        def operation(connection: sqlite3.Connection) -> None:
+            seen.append(n)
+            insert(n)(connection)
+
+        return operation
+
+    async def submit() -> None:
+        waits = []
+        for n in range(0, 3000, 2):
+            database.post(note(n))
+            waits.append(asyncio.ensure_future(database.write(note(n + 1))))
+            await asyncio.sleep(0)  # the write is submitted by its first step
+        await asyncio.gather(*waits)
+
+    asyncio.run(submit())
+    assert seen == list(range(3000))
+    database.close()
+    assert ids(tmp_path / "a.sqlite") == seen
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from apportion.store.database import Database
+database = Database(Path(sys.argv[1]), sys.argv[2])
+n = 0
+while True:
+    database.post(lambda connection, n=n: connection.execute("INSERT INTO item VALUES (?, 'me', '')", (n,)))
+    n += 1
+    if n % 50 == 0:
+        database.flush()
+        print(n, flush=True)
+"""
+
+
+def test_what_survives_a_kill_is_a_prefix_that_holds_all_that_was_flushed(tmp_path: Path) -> None:
+    path = tmp_path / "a.sqlite"
+    for flushes in (1, 7, 40):
+        path.unlink(missing_ok=True)
+        command = [sys.executable, "-c", WRITER, str(path), SCHEMA]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
+            assert process.stdout is not None
+            flushed = max(int(process.stdout.readline()) for _ in range(flushes))
+            process.kill()
+            flushed = max([flushed, *(int(line) for line in process.stdout.read().splitlines() if line.endswith("0"))])
+        kept = ids(path)
+        assert kept == list(range(len(kept)))
+        assert len(kept) >= flushed
+
+
+def test_nothing_is_committed_after_a_failed_write(tmp_path: Path) -> None:
+    """Later operations may rest on the failed one, so the file must stop at the prefix before it."""
+    path = tmp_path / "a.sqlite"
+    database = Database(path, SCHEMA)
+    running, going = threading.Event(), threading.Event()
+
+    def held(connection: sqlite3.Connection) -> None:
+        running.set()
+        going.wait(10)
+
+    database.post(insert(0))
+    database.flush()
+    database.post(held)
+    assert running.wait(10)
+    for n in range(1, 2000):  # several groups wait behind the one that is held
+        database.post(insert(n) if n != 1000 else insert(0))
+    going.set()
+    with pytest.raises(StoreError, match="UNIQUE"):
+        database.close()
+    kept = ids(path)
+    assert kept == list(range(len(kept)))
+    assert len(kept) <= 1000
+
+
+# --- crowds ----------------------------------------------------------------------------------------------------------
+
+CROWD = """
+import sys, time
+from pathlib import Path
+from apportion.store.database import Database
+path, who, go = Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
+print("ready", flush=True)
+while not go.exists():
+    time.sleep(0.001)
+database = Database(path, sys.argv[4])
+for n in range(50):
+    database.post(lambda connection: connection.execute("INSERT INTO item (who, text) VALUES (?, '')", (who,)))
+    if n % 10 == 0:
+        database.flush()
+database.close()
+"""
+
+
+def test_eight_processes_open_one_new_file_at_once_and_all_write(tmp_path: Path) -> None:
+    path, go = tmp_path / "new" / "a.sqlite", tmp_path / "go"
+    commands = [[sys.executable, "-c", CROWD, str(path), str(who), str(go), SCHEMA] for who in range(8)]
+    processes = [
+        subprocess.Popen(c, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT) for c in commands
+    ]
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    go.touch()
+    for process in processes:
+        _, errors = process.communicate(timeout=60)
+        assert (process.returncode, errors) == (0, "")
+    assert rows(path, "SELECT who, count(*) FROM item GROUP BY who") == [(str(who), 50) for who in range(8)]
+
+
+def test_threads_and_loops_share_one_open_file(tmp_path: Path) -> None:
+    database = Database(tmp_path / "a.sqlite", SCHEMA)
+
+    async def many(first: int) -> None:
+        await asyncio.gather(*(database.write(insert(n)) for n in range(first, first + 200)))
+
+    threads = [threading.Thread(target=asyncio.run, args=(many(1000 * i),)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert database.read("SELECT count(*) FROM item") == [(800,)]
+    database.close()
+
+
+# --- torn files ------------------------------------------------------------------------------------------------------
+
+
+def crashed(path: Path, copy: Path) -> None:
+    """Copy an open store as a kill would leave it: file and write-ahead log, without its shared index."""
+    shutil.copyfile(path, copy)
+    shutil.copyfile(f"{path}-wal", f"{copy}-wal")
+
+
+def opened(path: Path) -> list[int]:
+    database = Database(path, SCHEMA)
+    try:
+        database.run(insert(10**6))  # it can also be written to
+        return [n for (n,) in database.read("SELECT id FROM item WHERE id < 1000000 ORDER BY id")]
+    finally:
+        database.close()
+
+
+@pytest.fixture
+def torn(tmp_path: Path) -> tuple[Path, int, int]:
+    """A crashed store of 30 commits and one more, and the length of its log before and after the last."""
+    path = tmp_path / "whole.sqlite"
+    database = Database(path, SCHEMA)
+    for n in range(30):
+        database.run(insert(n, "x" * 300))
+    before = Path(f"{path}-wal").stat().st_size
+    database.run(insert(30, "y" * 6000))
+    after = Path(f"{path}-wal").stat().st_size
+    crashed(path, tmp_path / "crashed.sqlite")
+    database.close()
+    return tmp_path / "crashed.sqlite", before, after
+
+
+def test_a_commit_torn_at_any_byte_is_dropped_and_nothing_before_it(torn: tuple[Path, int, int]) -> None:
+    crashed_path, before, after = torn
+    log = Path(f"{crashed_path}-wal").read_bytes()
+    assert after - before > 8000, "the last commit must be large enough to be torn in many places"
+    path = crashed_path.with_name("torn.sqlite")
+    edges = {before, before + 1, before + 23, before + 24, after - 1}
+    for cut in sorted(edges | set(range(before, after, 211))):
+        for tail in (b"", b"\0" * (after - cut), b"\xff" * 100):
+            shutil.copyfile(crashed_path, path)
+            Path(f"{path}-wal").write_bytes(log[:cut] + tail)
+            Path(f"{path}-shm").unlink(missing_ok=True)
+            assert opened(path) == list(range(30)), f"cut at {cut}"
+    shutil.copyfile(crashed_path, path)
+    Path(f"{path}-wal").write_bytes(log[:after] + b"\xff" * 5000)
+    assert opened(path) == list(range(31))
+
+
+def test_bytes_torn_onto_the_main_file_lose_nothing(torn: tuple[Path, int, int]) -> None:
+    whole = torn[0].with_name("whole.sqlite")  # closed in good order: everything is in the main file
+    for size in (1, 100, 4095, 4096, 4097, 20000):
+        path = whole.with_name("tail.sqlite")
+        path.write_bytes(whole.read_bytes() + b"\xa5" * size)
+        assert opened(path) == list(range(31))
+
+
+# --- disks -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_full_disk_is_said_and_costs_nothing_that_was_committed(tmp_path: Path) -> None:
+    with tiny_disk(tmp_path / "disk") as disk:
+        ballast, path = disk / "ballast", disk / "a.sqlite"
+        ballast.write_bytes(b"0" * 60_000)
+        database, done = Database(path, SCHEMA), -1
+        with pytest.raises(StoreError) as refused:
+            for n in range(10_000):
+                database.run(insert(n, "x" * 1000))
+                done = n
+        message = str(refused.value)
+        assert str(path) in message and "free space" in message and "\n" not in message
+        with pytest.raises(StoreError):
+            database.run(insert(0))
+        with pytest.raises(StoreError):
+            database.close()
+        database.close()
+        ballast.unlink()
+        assert done > 10
+        assert opened(path) == list(range(done + 1))
+
+
+def test_a_disk_that_is_full_from_the_start(tmp_path: Path) -> None:
+    with tiny_disk(tmp_path / "disk") as disk:
+        with (disk / "ballast").open("wb", buffering=0) as ballast, pytest.raises(OSError):
+            while True:
+                ballast.write(b"0" * 4096)
+        with pytest.raises(StoreError, match="free space on that disk") as refused:
+            Database(disk / "a.sqlite", SCHEMA)
+        assert str(disk) in str(refused.value)
+        (disk / "ballast").unlink()
+        assert opened(disk / "a.sqlite") == []
+
+
+def test_a_read_only_disk(tmp_path: Path) -> None:
+    with tiny_disk(tmp_path / "disk") as disk:
+        opened(disk / "a.sqlite")
+        subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+        for name in ("a.sqlite", "new.sqlite", "folder/new.sqlite"):
+            with pytest.raises(StoreError, match=r"Read-only.*; check that the folder exists and may be written"):
+                Database(disk / name, SCHEMA)
+
+
+def test_a_folder_that_cannot_be_made() -> None:
+    with pytest.raises(StoreError, match="check that the folder exists and may be written"):
+        Database(Path("/proc/none/a.sqlite"), SCHEMA)
+
+
+# --- other files -----------------------------------------------------------------------------------------------------
+
+
+def test_a_file_that_is_no_database(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("these are my notes\n" * 100)
+    with pytest.raises(StoreError, match=r"not a database; it is not a store or is damaged; move it away\."):
+        Database(path, SCHEMA)
+    assert path.read_text() == "these are my notes\n" * 100
+
+
+def test_another_programs_database(tmp_path: Path) -> None:
+    path = tmp_path / "other.sqlite"
+    connection = sqlite3.connect(path)
+    connection.execute("CREATE TABLE trials (id)")
+    connection.close()
+    before = path.read_bytes()
+    with pytest.raises(StoreError, match=r"another SQLite file; name another path\."):
+        Database(path, SCHEMA)
+    assert path.read_bytes() == before
+
+
+def test_a_store_of_a_newer_version(tmp_path: Path) -> None:
+    path = tmp_path / "a.sqlite"
+    opened(path)
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("PRAGMA user_version = 7")
+    connection.close()
+    before = path.read_bytes()
+    with pytest.raises(StoreError, match=r"format 1 or older, got 7; update apportion\."):
+        Database(path, SCHEMA)
+    assert path.read_bytes() == before
+
+
+def test_a_folder_in_place_of_the_file(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match=str(tmp_path)):
+        Database(tmp_path, SCHEMA)
+
+
+# --- failures and ends -----------------------------------------------------------------------------------------------
+
+
+def test_after_a_failed_write_everything_raises_until_the_file_is_opened_again(tmp_path: Path) -> None:
+    path = tmp_path / "a.sqlite"
+    database = Database(path, SCHEMA)
+    database.run(insert(1))
+    database.post(insert(1))
+    with pytest.raises(StoreError, match="UNIQUE"):
+        database.flush()
+    with pytest.raises(StoreError, match="UNIQUE"):
+        database.post(insert(2))
+    with pytest.raises(StoreError, match="UNIQUE"):
+        asyncio.run(database.write(insert(3)))
+    assert database.read("SELECT id FROM item") == [(1,)]
+    with pytest.raises(StoreError, match="UNIQUE"):
+        database.close()
+    database.close()
+    assert opened(path) == [1]
+
+
+def test_an_operation_that_raises_fails_its_whole_group(tmp_path: Path) -> None:
+    database = Database(tmp_path / "a.sqlite", SCHEMA)
+
+    def wrong(connection: sqlite3.Connection) -> None:
+        insert(1)(connection)
+        raise KeyError("a mistake of ours")
+
+    with pytest.raises(StoreError, match="a mistake of ours"):
+        database.run(wrong)
+    with pytest.raises(StoreError):
+        database.close()
+    assert ids(tmp_path / "a.sqlite") == []
+
+
+def test_a_connection_that_is_gone_is_said_to_all_who_wait(tmp_path: Path) -> None:
+    database = Database(tmp_path / "a.sqlite", SCHEMA)
+
+    def use() -> None:
+        with pytest.raises(StoreError, match="closed database"):
+            database.run(lambda connection: connection.close())
+        with pytest.raises(StoreError, match="closed database"):
+            database.run(insert(1))
+
+    bounded(use)
+    with pytest.raises(StoreError):
+        database.close()
+
+
+def test_closing_twice_and_using_a_closed_store(tmp_path: Path) -> None:
+    database = Database(tmp_path / "a.sqlite", SCHEMA)
+    database.post(insert(1))
+    database.close()
+    database.close()
+    assert ids(tmp_path / "a.sqlite") == [1]
+
+    def use(work: Callable[[], object]) -> None:
+        with pytest.raises(StoreError, match="closed"):
+            work()
+
+    bounded(lambda: use(database.flush))
+    bounded(lambda: use(lambda: database.post(insert(2))))
+    bounded(lambda: use(lambda: asyncio.run(database.write(insert(2)))))
+    bounded(lambda: use(lambda: database.read("SELECT 1")))
+    assert ids(tmp_path / "a.sqlite") == [1]
+
+
+def test_a_loop_that_is_closed_while_it_writes_hangs_nobody(tmp_path: Path) -> None:
+    database = Database(tmp_path / "a.sqlite", SCHEMA)
+    going = threading.Event()
+
+    def held(connection: sqlite3.Connection) -> None:
+        going.wait(10)
+        insert(1)(connection)
+
+    async def leave() -> None:
+        task = asyncio.ensure_future(database.write(held))
+        await asyncio.sleep(0.01)
+        task.cancel()
+
+    asyncio.run(leave())
+    going.set()
+    bounded(lambda: database.run(insert(2)))
+    bounded(database.close)
+    assert ids(tmp_path / "a.sqlite") == [1, 2]
+
+
+def test_a_cancelled_write_is_still_made_and_the_others_get_their_answers(tmp_path: Path) -> None:
+    database = Database(tmp_path / "a.sqlite", SCHEMA)
+
+    async def some() -> None:
+        tasks = [asyncio.ensure_future(database.write(insert(n))) for n in range(20)]
+        await asyncio.sleep(0)
+        tasks[3].cancel()
+        ended = await asyncio.gather(*tasks, return_exceptions=True)
+        assert [isinstance(e, asyncio.CancelledError) for e in ended] == [n == 3 for n in range(20)]
+
+    asyncio.run(some())
+    database.close()
+    assert ids(tmp_path / "a.sqlite") == list(range(20))
+
+
+def test_one_group_costs_little_more_than_one_row(tmp_path: Path) -> None:
+    database = Database(tmp_path / "a.sqlite", SCHEMA)
+    began = time.perf_counter()
+    for n in range(5000):
+        database.post(insert(n))
+    database.close()
+    assert time.perf_counter() - began < 5, "5000 single commits with fsync would take longer"

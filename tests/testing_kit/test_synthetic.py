@@ -1,0 +1,49 @@
+"""The synthetic problem keeps its formula."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from apportion.graphs.graph import Graph
+from apportion.graphs.space import SearchSpace, StageSpace
+from apportion.search.problem import Measurement, Problem
+from apportion.testing.synthetic import SyntheticModel, SyntheticProblem
+
+MODELS = {"small": SyntheticModel(0.2, 1e9), "large": SyntheticModel(0.6, 8e9)}
+FIRST = StageSpace("first", ("small", "large"), ("single", "vote", "best_of_n"), (1, 3), scorer="small")
+SPACE = SearchSpace((FIRST, StageSpace("second", ("large",), ("single",), (1, 1), reads=("first",))))
+
+
+def measured(problem: Problem, graph: Graph) -> Measurement:
+    async def rows() -> Measurement:
+        return Measurement([row async for row in problem.measure(graph, "search")])
+
+    return asyncio.run(rows())
+
+
+def test_the_mean_of_a_split_is_the_strength() -> None:
+    problem = SyntheticProblem(MODELS, {"search": 200})
+    for point in SPACE.grid():
+        graph = SPACE.build(point)
+        metrics = measured(problem, graph).metrics()
+        assert metrics["accuracy"].mean == pytest.approx(problem.strength(graph), abs=0.5 / 200)
+        assert {name: metrics[name].mean for name in problem.costs(graph)} == pytest.approx(problem.costs(graph))
+    assert problem.measured[0] == (SPACE.build(next(SPACE.grid())).key, "search")
+    assert len(problem.measured) == SPACE.size
+
+
+def test_strength_and_costs_by_hand() -> None:
+    problem = SyntheticProblem(MODELS, {})
+    graph = SPACE.build(
+        {
+            "first.template": "best_of_n",
+            "first.model": "large",
+            "first.samples": 2,
+            "second.template": "single",
+            "second.model": "large",
+        }
+    )
+    assert problem.strength(graph) == pytest.approx((1 - 0.4**2 * 0.8**2) * 0.6)
+    assert problem.costs(graph) == {"calls": 5.0, "tokens": 500.0, "flops": 26e9, "usd": 26e-6}
