@@ -5,6 +5,7 @@ It knows what a run *is* (spec, data, store), not how it is carried out.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import uuid
@@ -36,7 +37,11 @@ class RunFolder:
         self._lock = lock
         own = trials_table.SCHEMA + ("" if bank else calls_table.SCHEMA)
         self._database = Database(path / STORE, own)
-        self._bank = Database(bank, calls_table.SCHEMA) if bank else self._database
+        try:
+            self._bank = Database(bank, calls_table.SCHEMA) if bank else self._database
+        except BaseException:
+            self._database.close()
+            raise
         self.trials = Trials(self._database)
         self.calls = Calls(self._bank, self.trials.fact("run") or uuid.uuid4().hex)
 
@@ -51,8 +56,12 @@ class RunFolder:
         Raises:
             StoreError: another process runs in it, or it holds a run of another task.
         """
-        path.mkdir(parents=True, exist_ok=True)
-        folder = cls(path, bank, _locked(path))
+        lock = _locked(path)
+        try:
+            folder = cls(path, bank, lock)
+        except BaseException:
+            lock.close()
+            raise
         try:
             folder._adopt(fingerprint, bank)
         except BaseException:
@@ -93,13 +102,11 @@ class RunFolder:
 
     def close(self) -> None:
         """Commit and release. May be called twice."""
-        try:
-            if self._bank is not self._database:
-                self._bank.close()
-            self._database.close()
-        finally:
+        with contextlib.ExitStack() as stack:  # from the last to the first, each whether or not another fails
             if self._lock:
-                self._lock.close()
+                stack.callback(self._lock.close)
+            stack.callback(self._database.close)
+            stack.callback(self._bank.close)
 
     def _adopt(self, fingerprint: Mapping[str, Any], bank: Path | None) -> None:
         known = self.trials.fact("fingerprint")
@@ -118,8 +125,12 @@ class RunFolder:
 
 
 def _locked(path: Path) -> IO[str]:
-    """The run's lock, held until the process ends or closes it."""
-    file = (path / "run.lock").open("w")
+    """The lock of a run folder, which is made if need be; held until the process ends or closes it."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        file = (path / "run.lock").open("w")
+    except OSError as error:
+        raise StoreError(f"a run folder must be writable, but {error.strerror}: {path}; name another.") from error
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import sqlite3
@@ -148,6 +149,15 @@ def tiny_disk(folder: Path, size: str = "256k") -> Iterator[Path]:
         yield folder
     finally:
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@contextlib.contextmanager
+def quick_retries() -> Iterator[None]:
+    """Searches of this process pause for a moment only before a retry."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("apportion.build.Dispatcher", functools.partial(Dispatcher, backoff_s=0.001))
+        patch.setattr("apportion.envs.dispatch.MOST_RETRY_AFTER_S", 0.01)
+        yield
 
 
 @contextlib.contextmanager

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
+from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial
@@ -83,8 +85,11 @@ def _grid(space: SearchSpace, seed: int, trials: int) -> BaseSampler:
 
 
 def _tpe(space: SearchSpace, seed: int, trials: int) -> BaseSampler:
+    """TPE over all parameters together: what a stage should take depends on what the others take."""
     startup = max(FEWEST_STARTUP, min(MOST_STARTUP, trials // 3))
-    return TPESampler(seed=seed, n_startup_trials=startup)
+    with warnings.catch_warnings():  # `multivariate` is marked experimental, as it has been since Optuna 2
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        return TPESampler(seed=seed, n_startup_trials=startup, multivariate=True)
 
 
 def _nsga2(space: SearchSpace, seed: int, trials: int) -> BaseSampler:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -15,12 +14,11 @@ import pytest
 
 from apportion.build import build
 from apportion.cli import EXIT
-from apportion.envs.dispatch import Dispatcher
 from apportion.search.study import Outcome
 from apportion.spec import load_spec
 from apportion.testing.answers import FAULTS
 from apportion.testing.server import FaultRule, MockServer
-from tests.support import Task, rows, write_task
+from tests.support import Task, quick_retries, rows, write_task
 
 MOST_SECONDS = 60.0
 TINY = Task(timeout_s=20.0, trials=1, split="{search: 2, validation: 1, test: 1}", seeds=False)
@@ -78,9 +76,7 @@ async def search(folder: Path, task: Task, *faults: FaultRule) -> Seen:
 @pytest.fixture(scope="module")
 def quick() -> Iterator[None]:
     """Retries without long pauses, and a smaller idea of what is too large."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("apportion.build.Dispatcher", functools.partial(Dispatcher, backoff_s=0.001))
-        patch.setattr("apportion.envs.dispatch.MOST_RETRY_AFTER_S", 0.01)
+    with quick_retries(), pytest.MonkeyPatch.context() as patch:
         patch.setattr("apportion.envs.openai.MAX_REPLY_BYTES", 1 << 17)
         patch.setattr("apportion.testing.answers.OVERSIZED_BYTES", 1 << 18)
         yield

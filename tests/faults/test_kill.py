@@ -21,7 +21,7 @@ import pytest
 import apportion
 from apportion.envs.openai import OpenAIWorker
 from apportion.envs.worker import Message, Request, Sampling
-from tests.support import Task, rows, run_cli, server_process, start_cli, wait_until, write_task
+from tests.support import Task, rows, run_cli, server_process, start_cli, tiny_disk, wait_until, write_task
 
 MOST_KILLS = 3
 VARYING = ("folder", "elapsed_s", "ledger")
@@ -181,11 +181,13 @@ def test_a_signal_ends_it_in_good_order(tmp_path: Path, number: signal.Signals, 
         assert said["elapsed_s"] > 0
 
 
-@pytest.mark.parametrize("after_s", [0.15, 0.4, 0.7])
+@pytest.mark.parametrize("after_s", [0.0, 0.2, 0.4])
 def test_a_signal_while_it_starts(tmp_path: Path, after_s: float) -> None:
     with server_process("--reply-ms", "200") as url:
         task = write_task(tmp_path, url)
         process = start_cli("run", task, "--out", tmp_path / "run")
+        maps = Path(f"/proc/{process.pid}/maps")
+        wait_until(lambda: "numpy" in maps.read_text())  # Python has started, and we are at our imports
         time.sleep(after_s)
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=10)
@@ -254,3 +256,24 @@ def test_one_process_at_a_time_runs_in_a_folder_and_any_may_look(tmp_path: Path)
         assert second.poll() is None, "a killed process holds no lock"
         second.kill()
         second.communicate()
+
+
+def test_a_disk_that_fills_up_in_mid_search_is_said_and_nothing_is_lost(tmp_path: Path) -> None:
+    log = tmp_path / "billed.jsonl"
+    with server_process(log=log) as url, tiny_disk(tmp_path / "disk", "512k") as disk:
+        task, run = write_task(tmp_path, url, Task(trials=20)), disk / "run"
+        (disk / "ballast").write_bytes(b"0" * 200_000)
+        code, out, err = run_cli("run", task, "--out", run)
+        assert code == 2, out
+        assert err.count("\n") == 1 and str(run) in err and "free space on that disk" in err
+        assert "Traceback" not in out
+        left, sent = left_in(run), len(billed(log))
+        assert left.told
+        (disk / "ballast").unlink()
+        subprocess.run(["mount", "-o", "remount,size=8m", str(disk)], check=True)
+        code, out, err = run_cli("run", task, "--out", run)
+        assert (code, err) == (0, ""), err
+        final = left_in(run)
+        assert left.told.items() <= final.told.items()
+        assert set(left.texts) <= set(final.texts)
+        assert not left.banked & set(billed(log)[sent:])
