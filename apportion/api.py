@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from apportion.report.summary import Summary, summarise
 from apportion.run import RunFolder
+from apportion.search.problem import Measurement
 from apportion.search.trial import Trial
 from apportion.spec import LoadedSpec, load_spec
+from apportion.statistics import Interval
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -66,6 +68,22 @@ class Result:
         complete = [trial for trial in self.summary.trials if trial.state == "complete"]
         good = [t for t in complete if all(t.mean(metric) >= value for metric, value in least.items())]
         return min(good, key=lambda trial: trial.mean(cost), default=None)
+
+    def difference(self, a: Trial, b: Trial, metric: str | None = None) -> Interval | None:
+        """Mean of `a` minus mean of `b` on the search split, with a paired 95 % bootstrap interval.
+
+        Args:
+            metric: the first objective's if None.
+
+        Returns:
+            The interval, None if there is no example that both answered.
+        """
+        folder = RunFolder.view(Path(self.summary.folder))
+        try:
+            first, second = (Measurement(folder.trials.scores(trial.key, "search")) for trial in (a, b))
+        finally:
+            folder.close()
+        return first.difference(second, metric or self.summary.objectives[0].metric)
 
     def to_dict(self) -> dict[str, Any]:
         """What `apportion show --json` prints."""

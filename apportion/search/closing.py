@@ -15,7 +15,7 @@ from apportion.graphs.graph import Graph
 from apportion.search.objectives import Objective, ranked
 from apportion.search.problem import Measurement, Purse
 from apportion.search.trial import Trial
-from apportion.statistics import Interval, paired
+from apportion.statistics import Interval
 
 if TYPE_CHECKING:
     from apportion.search.study import Plan
@@ -138,14 +138,10 @@ def _rival(trials: Sequence[Trial], winner: Trial, objective: Objective, cost: s
     return max(cheap, key=objective.gain, default=None)
 
 
-def _difference(objective: Objective, a: Measurement, b: Measurement) -> Interval | None:
-    """Paired over the examples that both answered."""
-    pairs = zip(a.values(objective.metric), b.values(objective.metric), strict=True)
-    both = [(x, y) for x, y in pairs if x is not None and y is not None]
-    if not both:
-        return None
-    first, second = ([pair[i] for pair in both] for i in (0, 1))
-    return paired(first, second) if objective.maximize else paired(second, first)
+def _difference(objective: Objective, winner: Measurement, rival: Measurement) -> Interval | None:
+    """How much better the winner is, in the direction of the objective."""
+    better, worse = (winner, rival) if objective.maximize else (rival, winner)
+    return better.difference(worse, objective.metric)
 
 
 def _verdict(winner: Trial, rival: Trial | None, difference: Interval | None) -> Verdict:

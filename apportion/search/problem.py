@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from apportion.graphs.cost import COSTS
 from apportion.graphs.graph import Graph
-from apportion.statistics import Interval, bootstrap, summary
+from apportion.statistics import Interval, bootstrap, paired, summary
 
 Row = tuple[str, str, str | None, Mapping[str, float | None]]
 """One example: its id, how the rollout ended, the answer, the metrics."""
@@ -85,6 +85,12 @@ class Measurement:
     def values(self, metric: str) -> list[float | None]:
         """A metric example by example; None where the rollout failed or the metric is unknown."""
         return [None if status == "failed" else metrics.get(metric) for _, status, _, metrics in self.rows]
+
+    def difference(self, other: Measurement, metric: str) -> Interval | None:
+        """Mean of this minus mean of `other`, paired over the examples that both answered; None if there are none."""
+        pairs = zip(self.values(metric), other.values(metric), strict=True)
+        both = [(x, y) for x, y in pairs if x is not None and y is not None]
+        return paired([x for x, _ in both], [y for _, y in both]) if both else None
 
     def metrics(self) -> dict[str, Interval]:
         """Mean and interval of every metric that is known for all answered examples.

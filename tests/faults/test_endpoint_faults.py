@@ -165,45 +165,59 @@ def test_a_fault_that_passes_leaves_no_trace_in_the_numbers(once: dict[str, Seen
 # --- outages ---------------------------------------------------------------------------------------------------------
 
 
-async def session(folder: Path, port: int, most_requests: int) -> Outcome:
-    """One session of a search, against a server that goes for good after so many requests."""
+class Down(FaultRule):
+    """A fault on every request after the first so many."""
+
+    def strikes(self, nth: int, nth_of_body: int) -> bool:
+        """Whether the server is down by now."""
+        return nth > (self.first or 0)
+
+
+async def session(folder: Path, port: int, *faults: FaultRule, gone_after: int | None = None) -> Outcome:
+    """One session of a search, against a server that stops listening after so many requests."""
     async with contextlib.AsyncExitStack() as stack:
-        server = await stack.enter_async_context(MockServer(port=port))
+        server = await stack.enter_async_context(MockServer(port=port, faults=faults))
         run = build(load_spec(folder / "task.yaml"), folder / "run")
         try:
             search = asyncio.ensure_future(run.run())
-            while server.requests < most_requests and not search.done():
+            while gone_after is not None and server.requests < gone_after and not search.done():
                 await asyncio.sleep(0.001)
-            if not search.done():
+            if gone_after is not None:
                 await stack.aclose()
             return await search
         finally:
             await run.close()
 
 
-async def outage(folder: Path, most_requests: int) -> tuple[Outcome, Outcome, Path]:
+async def outage(folder: Path, *faults: FaultRule, gone_after: int | None = None) -> tuple[Outcome, Seen]:
     """A session with an outage, and the next one without."""
     async with MockServer() as server:
         write_task(folder, server.url, replace(TINY, sampler="random"))
         port = int(server.url.split(":")[2].split("/")[0])
-    first = await session(folder, port, most_requests)
-    return first, await session(folder, port, 10**9), folder / "run" / "run.sqlite"
+    first = await session(folder, port, *faults, gone_after=gone_after)
+    second = await session(folder, port)
+    return first, Seen(second, 0, 0, folder / "run" / "run.sqlite")
 
 
-@pytest.mark.parametrize("most_requests", [0, 3, 6, 15, 24, 29, 31])
-def test_an_outage_is_made_up_for_by_the_next_run(
-    quick: None, honest: Seen, tmp_path: Path, most_requests: int
-) -> None:
-    """Wherever it strikes: what could not be measured is owed, and then the numbers are those without an outage."""
-    first, second, store = asyncio.run(outage(tmp_path, most_requests))
+def check_made_up_for(first: Outcome, seen: Seen, honest: Seen) -> None:
+    """What could not be measured was owed, and in the end the numbers are those without an outage."""
     assert EXIT[first.state] in (3, 4)
-    assert second.state == "done"
-    seen = Seen(second, 0, 0, store)
+    assert seen.outcome.state == "done"
     assert seen.statuses() == {"ok"}
     assert {trial["state"] for trial in trials(seen)} == {"complete"}
     # A vote may have been held among fewer samples while the server was away; single answers are as they should be.
     singles = {trial["number"] for trial in trials(honest) if trial["label"].startswith("one call")}
     assert [trials(seen)[n] for n in singles] == [trials(honest)[n] for n in singles]
+
+
+@pytest.mark.parametrize("requests", [0, 1, 3, 7, 12, 20, 26, 30])
+def test_a_server_that_refuses_for_a_while(quick: None, honest: Seen, tmp_path: Path, requests: int) -> None:
+    check_made_up_for(*asyncio.run(outage(tmp_path, Down("503", first=requests))), honest)
+
+
+@pytest.mark.parametrize("requests", [0, 9, 29])
+def test_a_server_that_is_gone_for_a_while(quick: None, honest: Seen, tmp_path: Path, requests: int) -> None:
+    check_made_up_for(*asyncio.run(outage(tmp_path, gone_after=requests)), honest)
 
 
 def trials(seen: Seen) -> list[dict[str, Any]]:

@@ -9,9 +9,11 @@ import hashlib
 import json
 import random
 import signal
+import sqlite3
 import subprocess
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,7 @@ from apportion.envs.openai import OpenAIWorker
 from apportion.envs.worker import Message, Request, Sampling
 from tests.support import Task, rows, run_cli, server_process, start_cli, tiny_disk, wait_until, write_task
 
-MOST_KILLS = 3
+MOST_KILLS = 5
 VARYING = ("folder", "elapsed_s", "ledger")
 """What `show --json` says that does depend on how often a search was interrupted."""
 
@@ -83,10 +85,18 @@ def comparable(said: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in said.items() if name not in VARYING}
 
 
-def killed_after(process: subprocess.Popen[str], log: Path, requests: int, pause_s: float) -> bool:
-    """Kill a search a moment after the server has answered so many more; False when it ended before."""
-    before = len(billed(log))
-    wait_until(lambda: len(billed(log)) >= before + requests or process.poll() is not None)
+def trials_in(run: Path) -> int:
+    """Trials that a search has asked for so far."""
+    try:
+        return int(rows(run / "run.sqlite", "SELECT count(*) FROM trial")[0][0])
+    except sqlite3.Error:
+        return 0  # there is no such file or table yet
+
+
+def killed_after(process: subprocess.Popen[str], progress: Callable[[], int], steps: int, pause_s: float) -> bool:
+    """Kill a search a moment after so many steps more; False when it ended before."""
+    before = progress()
+    wait_until(lambda: progress() >= before + steps or process.poll() is not None)
     time.sleep(pause_s)
     alive = process.poll() is None
     process.kill()
@@ -106,9 +116,10 @@ def test_killed_at_random_it_ends_as_if_never_killed(tmp_path: Path, seed: int, 
         earlier = len(billed(log))
         lefts: list[Left] = []
         run, sent_at_kill = tmp_path / "killed", list[int]()
-        for _ in range(MOST_KILLS):
+        for kill in range(MOST_KILLS):
             process = start_cli("run", task, "--out", run)
-            if not killed_after(process, log, chance.randint(1, 45), chance.uniform(0, 0.02)):
+            steps = (lambda: len(billed(log)), lambda: trials_in(run))[kill % 2]
+            if not killed_after(process, steps, chance.randint(1, (60, 6)[kill % 2]), chance.uniform(0, 0.02)):
                 break
             time.sleep(0.1)  # for the server to read what was on its way
             lefts.append(left_in(run))
@@ -147,7 +158,7 @@ def test_a_kill_does_not_refill_a_limit(tmp_path: Path) -> None:
         task = write_task(tmp_path, url, Task(trials=20))
         limited = ("run", task, "--out", tmp_path / "run", "--set", f"limits.calls={cap}")
         for _ in range(3):
-            killed_after(start_cli(*limited), log, 6, 0.01)
+            killed_after(start_cli(*limited), lambda: len(billed(log)), 6, 0.01)
         code, out, err = run_cli(*limited)
         assert code in (0, 4), out + err
         assert "Traceback" not in out + err

@@ -135,33 +135,37 @@ CROWD = """
 import sys, time
 from pathlib import Path
 from apportion.store.database import Database
-path, who, go = Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
+folder, who, schema, rounds, pace = Path(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4]), float(sys.argv[5])
 print("ready", flush=True)
-while not go.exists():
-    time.sleep(0.001)
-database = Database(path, sys.argv[4])
-for n in range(50):
-    database.post(lambda connection: connection.execute("INSERT INTO item (who, text) VALUES (?, '')", (who,)))
-    if n % 10 == 0:
-        database.flush()
-database.close()
+began = float(sys.stdin.readline())
+for n in range(rounds):
+    while time.time() < began + n * pace:
+        time.sleep(0.0005)
+    database = Database(folder / f"{n}.sqlite", schema)
+    for _ in range(5):
+        database.post(lambda connection: connection.execute("INSERT INTO item (who, text) VALUES (?, '')", (who,)))
+    database.close()
 """
+PROCESSES, ROUNDS, PACE_S = 8, 40, 0.05  # the race that this is about is lost in one of some hundred rounds
 
 
 def test_eight_processes_open_one_new_file_at_once_and_all_write(tmp_path: Path) -> None:
-    path, go = tmp_path / "new" / "a.sqlite", tmp_path / "go"
-    commands = [[sys.executable, "-c", CROWD, str(path), str(who), str(go), SCHEMA] for who in range(8)]
-    processes = [
-        subprocess.Popen(c, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT) for c in commands
-    ]
+    pipe = subprocess.PIPE
+    told = [SCHEMA, str(ROUNDS), str(PACE_S)]
+    commands = [[sys.executable, "-c", CROWD, str(tmp_path / "new"), str(who), *told] for who in range(PROCESSES)]
+    processes = [subprocess.Popen(c, stdin=pipe, stdout=pipe, stderr=pipe, text=True, cwd=ROOT) for c in commands]
     for process in processes:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
-    go.touch()
+    began = time.time() + 0.1
     for process in processes:
-        _, errors = process.communicate(timeout=60)
-        assert (process.returncode, errors) == (0, "")
-    assert rows(path, "SELECT who, count(*) FROM item GROUP BY who") == [(str(who), 50) for who in range(8)]
+        assert process.stdin is not None
+        process.stdin.write(f"{began}\n")
+        process.stdin.flush()
+    assert [process.communicate(timeout=60)[1] for process in processes] == [""] * PROCESSES
+    for n in range(ROUNDS):
+        written = rows(tmp_path / "new" / f"{n}.sqlite", "SELECT who, count(*) FROM item GROUP BY who")
+        assert written == [(str(who), 5) for who in range(PROCESSES)]
 
 
 def test_threads_and_loops_share_one_open_file(tmp_path: Path) -> None:
