@@ -26,6 +26,11 @@ KEEPALIVE_S: Final = 4.0
 """Idle connections are dropped before the server does (uvicorn, hence vLLM: 5 s), or a request would meet a reset."""
 
 
+ENDS_SILENTLY: Final = "llama.cpp"
+"""A server that ends the connection after a stream without announcing it: up to half of the requests that reused one
+failed."""
+
+
 class OpenAIWorker:
     """Answers requests with `POST {base_url}/chat/completions`."""
 
@@ -88,6 +93,9 @@ class OpenAIWorker:
         session = self._session or self._open()
         began = time.perf_counter()
         async with session.post(self._url, data=self._body(request), allow_redirects=False) as response:
+            connection = response.connection
+            if response.headers.get("Server") == ENDS_SILENTLY and connection and connection.protocol:
+                connection.protocol.force_close()  # so that it does not go back to the pool
             if response.status != 200:
                 body = await _read(response)
                 raise refusal(response.status, response.headers.get("Retry-After"), body, time.time())
