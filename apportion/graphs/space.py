@@ -7,6 +7,7 @@ several parameter sets may build one graph; compare graphs by their key.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -110,18 +111,26 @@ class SearchSpace:
                     f"got {value!r}; choose one."
                 )
 
-    def grid(self) -> Iterator[dict[str, Value]]:
-        """Parameters of every distinct graph, once each, in a fixed order."""
-        for chosen in itertools.product(*(list(_stage_grid(stage)) for stage in self.stages)):
-            yield {name: value for part in chosen for name, value in part.items()}
+    @cached_property
+    def _stage_points(self) -> tuple[tuple[dict[str, Value], ...], ...]:
+        return tuple(tuple(_stage_grid(stage)) for stage in self.stages)
 
     @cached_property
     def size(self) -> int:
         """Number of distinct graphs."""
-        size = 1
-        for stage in self.stages:
-            size *= sum(1 for _ in _stage_grid(stage))
-        return size
+        return math.prod(len(points) for points in self._stage_points)
+
+    def point(self, index: int) -> dict[str, Value]:
+        """Parameters of one distinct graph, by its place (0 to `size` - 1) in a fixed order."""
+        params: dict[str, Value] = {}
+        for points in reversed(self._stage_points):
+            index, place = divmod(index, len(points))
+            params = {**points[place], **params}
+        return params
+
+    def grid(self) -> Iterator[dict[str, Value]]:
+        """Parameters of every distinct graph, once each, in that order."""
+        return map(self.point, range(self.size))
 
     def uniform(self, model: str, template: str) -> tuple[Graph, dict[str, Value] | None]:
         """The graph that answers every stage by one template and, where it is a candidate, one model.

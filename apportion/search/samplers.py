@@ -19,6 +19,8 @@ from apportion.graphs.space import Choice, SearchSpace
 SamplerFactory = Callable[[SearchSpace, int, int], BaseSampler]
 """Search space, seed and planned trials to a sampler."""
 
+SPARE_POINTS = 200  # of the grid, since baselines take some of its points
+LISTED_POINTS = 1_000_000  # of a grid that is shuffled as a whole
 FEWEST_STARTUP, MOST_STARTUP = 4, 10  # random trials before TPE's model is used; Optuna's own default is 10
 
 
@@ -28,9 +30,8 @@ class GridSampler(BaseSampler):
     Unlike Optuna's own grid it knows which parameters a template ignores, and does not visit their values.
     """
 
-    def __init__(self, space: SearchSpace, seed: int) -> None:
-        self._order = list(space.grid())
-        random.Random(seed).shuffle(self._order)
+    def __init__(self, space: SearchSpace, seed: int, trials: int) -> None:
+        self._order = [space.point(place) for place in _places(space.size, trials + SPARE_POINTS, seed)]
         self._parameters = distributions(space)
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
@@ -52,6 +53,14 @@ class GridSampler(BaseSampler):
     ) -> Any:
         """Not reached: every parameter is sampled together."""
         raise LookupError(f"`{param_name}` must be a parameter of the space, and it is not; ask with the space's own.")
+
+
+def _places(size: int, most: int, seed: int) -> list[int]:
+    """Different places of a grid in random order: all of them, or `most` where there are more points than atoms."""
+    rng = random.Random(seed)
+    if size <= LISTED_POINTS:
+        return rng.sample(range(size), size)[:most]
+    return list(dict.fromkeys(rng.randrange(size) for _ in range(most)))
 
 
 class SteadyNSGAIISampler(NSGAIISampler):
@@ -81,7 +90,7 @@ def _random(space: SearchSpace, seed: int, trials: int) -> BaseSampler:
 
 
 def _grid(space: SearchSpace, seed: int, trials: int) -> BaseSampler:
-    return GridSampler(space, seed)
+    return GridSampler(space, seed, trials)
 
 
 def _tpe(space: SearchSpace, seed: int, trials: int) -> BaseSampler:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import optuna
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, IntDistribution
 
-from apportion.graphs.space import SearchSpace
+from apportion.graphs.space import SearchSpace, StageSpace
 from apportion.search.samplers import FIXED_ORDER, SAMPLERS, GridSampler, distributions
 from tests.search.kit import SPACE, TINY
 from tests.strategies import spaces
@@ -18,7 +19,7 @@ from tests.strategies import spaces
 
 def visited(space: SearchSpace, trials: int, seed: int = 0, before: list[dict[str, Any]] | None = None) -> list[Any]:
     """Parameters of the trials of a plain Optuna study."""
-    study = optuna.create_study(sampler=GridSampler(space, seed))
+    study = optuna.create_study(sampler=GridSampler(space, seed, 100))
     for params in before or []:
         study.enqueue_trial(params)
     for _ in range(trials):
@@ -53,13 +54,13 @@ def test_a_grid_that_is_used_up_begins_again() -> None:
 
 
 def test_the_grid_refuses_parameters_of_another_space() -> None:
-    study = optuna.create_study(sampler=GridSampler(TINY, 0))
+    study = optuna.create_study(sampler=GridSampler(TINY, 0, 100))
     with pytest.raises(LookupError, match="`x` must be a parameter of the space, and it is not; ask with"):
         study.ask().suggest_int("x", 0, 1)
 
 
 def test_an_objective_function_may_use_it() -> None:
-    study = optuna.create_study(direction="maximize", sampler=GridSampler(TINY, 0))
+    study = optuna.create_study(direction="maximize", sampler=GridSampler(TINY, 0, 100))
 
     def objective(trial: optuna.Trial) -> float:
         trial.suggest_categorical("answer.template", ("single", "vote"))
@@ -86,3 +87,11 @@ def test_every_sampler_can_be_made_for_any_number_of_trials(name: str, trials: i
 
 def test_names() -> None:
     assert set(SAMPLERS) == {"random", "grid", "tpe", "nsga2"} and set(FIXED_ORDER) <= set(SAMPLERS)
+
+
+def test_a_grid_of_more_points_than_atoms_is_not_listed() -> None:
+    stage = StageSpace("s", ("a", "b"), ("single", "vote", "fuse", "refine"), (1, 100))
+    space = SearchSpace(tuple(replace(stage, name=f"s{i}") for i in range(100)))
+    assert space.size > 10**200
+    study = optuna.create_study(sampler=GridSampler(space, 0, 10))
+    assert dict(study.ask(distributions(space)).params) in GridSampler(space, 0, 10)._order
