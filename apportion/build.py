@@ -25,7 +25,8 @@ from apportion.graphs.space import SearchSpace, StageSpace
 from apportion.models import CATALOGUE, locate
 from apportion.run import RunFolder
 from apportion.search.objectives import Constraint, Objective
-from apportion.search.study import Outcome, Plan, Study
+from apportion.search.plan import Plan
+from apportion.search.study import Outcome, Study
 from apportion.spec import LoadedSpec, TaskSpec, fingerprint
 from apportion.spec.schema import ModelSpec, StageSpec
 from apportion.template import names

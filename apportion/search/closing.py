@@ -7,18 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from apportion.errors import ApportionError, LimitReached
 from apportion.graphs.cost import COSTS
 from apportion.graphs.graph import Graph
 from apportion.search.objectives import Objective, ranked
+from apportion.search.plan import Plan
 from apportion.search.problem import Measurement, Purse
 from apportion.search.trial import Trial
 from apportion.statistics import Interval
-
-if TYPE_CHECKING:
-    from apportion.search.study import Plan
 
 Verdict = Literal["better", "not shown", "worse", "the winner is a baseline", "no baseline is as cheap"]
 Metrics = Mapping[str, Interval]

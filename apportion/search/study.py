@@ -6,52 +6,23 @@ The study is rebuilt from its log at the start, so going on after a kill is the 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from apportion.errors import LimitReached
 from apportion.graphs.graph import Graph
-from apportion.graphs.space import SearchSpace
 from apportion.search.closing import Closing, Unmeasured, close
 from apportion.search.engine import Engine
-from apportion.search.objectives import MOST_FAILURES, Constraint, Objective, violations
+from apportion.search.objectives import MOST_FAILURES, violations
+from apportion.search.plan import Plan
 from apportion.search.problem import Log, Measurement, Problem, Purse, Row
 from apportion.search.trial import Trial
 
 FAILED_IN_A_ROW = 10  # then something is wrong with the servers, not with the graphs
 REPEATS_IN_A_ROW = 200  # then the sampler has nothing new to say
-CLOSING_MARGIN, MOST_HELD = 1.5, 0.6  # finalists cost more than the average graph, but a search must be left to close
 
 StudyState = Literal["done", "undone", "infeasible"]
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a study looks for, and how far.
-
-    Attributes:
-        sampler: a name in `SAMPLERS`.
-        trials: graphs to measure at most, baselines not counted.
-        finalists: graphs re-scored on the validation split.
-        sizes: number of examples of each split.
-    """
-
-    space: SearchSpace
-    sampler: str
-    objectives: tuple[Objective, ...]
-    constraints: tuple[Constraint, ...]
-    trials: int
-    finalists: int
-    seed: int
-    sizes: Mapping[str, int]
-
-    @property
-    def closing_share(self) -> float:
-        """Share of every limit that is kept for validation and test, from the number of examples of each step."""
-        closing = self.finalists * self.sizes["validation"] + 2 * self.sizes["test"]
-        search = self.trials * self.sizes["search"]
-        return min(MOST_HELD, CLOSING_MARGIN * closing / (closing + search))
 
 
 @dataclass

@@ -10,8 +10,9 @@ from typing import Any
 from apportion.graphs.graph import Graph
 from apportion.graphs.space import SearchSpace, StageSpace
 from apportion.search.objectives import Constraint, Objective
+from apportion.search.plan import Plan
 from apportion.search.problem import Row
-from apportion.search.study import Outcome, Plan, Study
+from apportion.search.study import Outcome, Study
 from apportion.search.trial import Trial
 from apportion.statistics import Interval
 from apportion.testing.synthetic import SyntheticModel, SyntheticProblem

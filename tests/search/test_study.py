@@ -13,9 +13,10 @@ from apportion.errors import LimitReached
 from apportion.graphs.graph import Graph
 from apportion.graphs.space import SearchSpace
 from apportion.search.objectives import Constraint, front
+from apportion.search.plan import MOST_HELD
 from apportion.search.problem import Row
 from apportion.search.samplers import SAMPLERS
-from apportion.search.study import FAILED_IN_A_ROW, MOST_HELD, REPEATS_IN_A_ROW, Outcome, Study
+from apportion.search.study import FAILED_IN_A_ROW, REPEATS_IN_A_ROW, Outcome, Study
 from apportion.search.trial import Trial
 from tests.search.kit import (
     ACCURACY,
