@@ -8,8 +8,11 @@ result.best.graph, result.front, result.cheapest(accuracy=0.6), result.to_frame(
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
+import contextlib
+import io
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,11 +55,11 @@ class Result:
         """One call of each model, and plain majority vote of each."""
         return self.summary.baselines
 
-    def cheapest(self, cost: str = "flops", **least: float) -> Trial | None:
+    def cheapest(self, cost: str | None = None, **least: float) -> Trial | None:
         """The graph that costs least among those that reach given means on the search split.
 
         Args:
-            cost: the metric to make small.
+            cost: the metric to make small; if None the first objective that is minimised, else FLOPs.
             least: metric name to the least mean, for example `accuracy=0.6`.
 
         Returns:
@@ -65,9 +68,14 @@ class Result:
         Raises:
             KeyError: a metric is not measured in this run.
         """
+        small = [o.metric for o in self.summary.objectives if not o.maximize]
+        metric = cost or (small[0] if small else "flops")
+        unknown = sorted({metric, *least} - set(self.summary.metrics))
+        if unknown:
+            raise KeyError(f"a metric must be one of {', '.join(self.summary.metrics)}, got {unknown[0]!r}")
         complete = [trial for trial in self.summary.trials if trial.state == "complete"]
-        good = [t for t in complete if all(t.mean(metric) >= value for metric, value in least.items())]
-        return min(good, key=lambda trial: trial.mean(cost), default=None)
+        good = [t for t in complete if all(t.mean(name) >= value for name, value in least.items())]
+        return min(good, key=lambda trial: trial.mean(metric), default=None)
 
     def difference(self, a: Trial, b: Trial, metric: str | None = None) -> Interval | None:
         """Mean of `a` minus mean of `b` on the search split, with a paired 95 % bootstrap interval.
@@ -112,9 +120,9 @@ class Result:
 
         from apportion.report.terminal import show
 
-        console = Console(width=160, color_system=None, record=True, quiet=True)
-        show(self.summary, console)
-        return console.export_text()
+        text = io.StringIO()
+        show(self.summary, Console(file=text, width=160, color_system=None))
+        return text.getvalue()
 
     def _repr_html_(self) -> str:
         from apportion.report.html import to_html
@@ -144,7 +152,7 @@ class Task:
             asyncio.get_running_loop()
         except RuntimeError:
             return asyncio.run(self.arun(out, on_trial))
-        return _in_thread(lambda: asyncio.run(self.arun(out, on_trial)))
+        return _in_thread(self.arun(out, on_trial))
 
     async def arun(
         self, out: Path | str | None = None, on_trial: Callable[[Trial], None] = lambda trial: None
@@ -189,19 +197,20 @@ def open_run(folder: Path | str) -> Result:
         run.close()
 
 
-def _in_thread(work: Callable[[], Result]) -> Result:
-    results: list[Result] = []
-    errors: list[BaseException] = []
-
-    def body() -> None:
-        try:
-            results.append(work())
-        except BaseException as error:  # noqa: BLE001 - raised again below, in the caller's thread
-            errors.append(error)
-
-    thread = threading.Thread(target=body, name="apportion search")
+def _in_thread(work: Coroutine[Any, Any, Result]) -> Result:
+    """Run a coroutine on a loop of its own in another thread; an interrupt here stops it there, in good order."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="apportion search")
     thread.start()
-    thread.join()
-    if errors:
-        raise errors[0]
-    return results[0]
+    running = asyncio.run_coroutine_threadsafe(work, loop)
+    try:
+        return running.result()
+    except KeyboardInterrupt:
+        running.cancel()
+        with contextlib.suppress(concurrent.futures.CancelledError):
+            running.result()
+        raise
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()

@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import json
 import os
+import shlex
 import signal
 import sys
 from pathlib import Path
@@ -65,7 +66,9 @@ def _run(arguments: argparse.Namespace) -> int:
             code = asyncio.run(_until_signal(search))
     if code != OK:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not spoil an end in good order
-        console.say(f"Interrupted. What was bought is kept; go on with: apportion run {arguments.spec} --out {out}")
+        again = ["apportion", "run", arguments.spec, "--out", str(out)]
+        again += [word for override in arguments.set for word in ("--set", override)]
+        console.say(f"Interrupted. What was bought is kept; go on with: {shlex.join(again)}")
         return code
     summary = open_run(out).summary
     show(summary, console)

@@ -38,6 +38,7 @@ class RunFolder:
         own = trials_table.SCHEMA + ("" if bank else calls_table.SCHEMA)
         self._database = Database(path / STORE, own)
         try:
+            _check_bank(Trials(self._database), bank)
             self._bank = Database(bank, calls_table.SCHEMA) if bank else self._database
         except BaseException:
             self._database.close()
@@ -88,7 +89,7 @@ class RunFolder:
     @property
     def spec(self) -> TaskSpec:
         """The task that the folder belongs to."""
-        return TaskSpec.model_validate_json(json.dumps(self.trials.fact("fingerprint")["spec"]))
+        return TaskSpec.model_validate_json(json.dumps(self.trials.fact("fingerprint")["spec"]), strict=False)
 
     @property
     def outcome(self) -> dict[str, Any] | None:
@@ -122,6 +123,17 @@ class RunFolder:
                 f"a run goes on with the spec it began with, but {self.path} differs in {listed}; "
                 "restore the spec or name another folder with --out."
             )
+
+
+def _check_bank(trials: Trials, bank: Path | None) -> None:
+    """A run that goes on, or is looked at, does so with the bank that holds its calls."""
+    known = trials.fact("bank") if trials.fact("run") else None
+    if known is None:
+        return
+    if bank is None or bank.resolve() != Path(known):
+        raise StoreError(f"a run keeps its bank, which is {known}, but {bank} is named; restore `bank`.")
+    if not bank.is_file():
+        raise StoreError(f"the calls of this run are in {known}, but it is gone; bring it back.")
 
 
 def _locked(path: Path) -> IO[str]:

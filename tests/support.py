@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import json
 import os
 import sqlite3
@@ -155,8 +154,7 @@ def tiny_disk(folder: Path, size: str = "256k") -> Iterator[Path]:
 def quick_retries() -> Iterator[None]:
     """Searches of this process pause for a moment only before a retry."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("apportion.build.Dispatcher", functools.partial(Dispatcher, backoff_s=0.001))
-        patch.setattr("apportion.envs.dispatch.MOST_RETRY_AFTER_S", 0.01)
+        patch.setattr(Dispatcher, "_pause_s", lambda dispatcher, n, retry_after_s: 0.001)
         yield
 
 

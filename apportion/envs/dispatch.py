@@ -34,6 +34,7 @@ ATTEMPTS = 5  # requests for one draw in one session: with the pauses below some
 BACKOFF_S = 0.5  # first pause; doubles each time, with full jitter so that 64 callers do not come back as one
 MOST_BACKOFF_S = 30.0
 MOST_RETRY_AFTER_S = 120.0  # a server that asks for more is treated as down
+TEMPLATE_TOKENS = 96  # a chat template and a short system prompt of the server's own; more is learnt from replies
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,8 @@ class Dispatcher:
         self.allowance = allowance
         self._backoff_s = backoff_s
         self._jitter = random.Random()  # pauses only: no result depends on it
-        self._purchases: dict[tuple[str, int], asyncio.Task[Draw]] = {}
+        self._purchases: dict[tuple[str, int], _Purchase] = {}
+        self._template_tokens = dict.fromkeys(endpoints, TEMPLATE_TOKENS)
         self._in_flight: dict[str, int] = dict.fromkeys(endpoints, 0)
 
     @property
@@ -123,11 +125,12 @@ class Dispatcher:
                 return banked
             seed = int(key[:7], 16) + index if endpoint.seeds else None
             order = _Order(model, endpoint, Request(endpoint.served_name, messages, sampling, seed), key, record, index)
-            purchase = asyncio.create_task(self._buy(order, spender))
+            purchase = _Purchase(order)
             self._purchases[key, index] = purchase
-            purchase.add_done_callback(lambda ended: self._purchased(key, index, ended))
-            return await asyncio.shield(purchase)
-        draw = await asyncio.shield(purchase)
+            purchase.task = asyncio.create_task(self._buy(purchase, spender))
+            purchase.task.add_done_callback(lambda ended: self._forget(purchase))
+            return await self._awaited(purchase)
+        draw = await self._awaited(purchase)
         self.calls.hit(spender, key, index)
         return draw
 
@@ -153,20 +156,36 @@ class Dispatcher:
 
     async def close(self) -> None:
         """Cancel what is in flight and close the workers."""
-        for purchase in list(self._purchases.values()):
-            purchase.cancel()
-        await asyncio.gather(*self._purchases.values(), return_exceptions=True)
+        tasks = [purchase.task for purchase in self._purchases.values() if purchase.task]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         for worker in {id(e.worker): e.worker for e in self.endpoints.values()}.values():
             await worker.close()
 
-    def _purchased(self, key: str, index: int, ended: asyncio.Task[Draw]) -> None:
-        del self._purchases[key, index]
-        if not ended.cancelled():
-            ended.exception()  # every waiter may be gone by now, and asyncio warns of errors that nobody reads
+    async def _awaited(self, purchase: _Purchase) -> Draw:
+        """The outcome of a purchase, which goes on without this caller as long as another wants it or it is sent."""
+        assert purchase.task is not None
+        purchase.waiters += 1
+        try:
+            return await asyncio.shield(purchase.task)
+        finally:
+            purchase.waiters -= 1
+            if not purchase.waiters and not purchase.sent:
+                self._forget(purchase)
+                purchase.task.cancel()
 
-    async def _buy(self, order: _Order, spender: Spender) -> Draw:
+    def _forget(self, purchase: _Purchase) -> None:
+        order, task = purchase.order, purchase.task
+        if self._purchases.get((order.key, order.index)) is purchase:
+            del self._purchases[order.key, order.index]
+        if task is not None and task.done() and not task.cancelled():
+            task.exception()  # every waiter may be gone by now, and asyncio warns of errors that nobody reads
+
+    async def _buy(self, purchase: _Purchase, spender: Spender) -> Draw:
+        order = purchase.order
         async with order.endpoint.booked:
-            most = order.most()
+            most = order.most(self._template_tokens[order.model])
             await self.allowance.reserve(most)
             try:
                 booking = await self.calls.book(spender, order.model, order.key, order.record, order.index)
@@ -179,26 +198,29 @@ class Dispatcher:
                 return booking
             try:
                 async with order.endpoint.slots:
-                    n, attempt, draw = await self._pursue(order, booking, most)
+                    n, attempt, draw = await self._pursue(purchase, booking, most)
                 return await self.calls.finish(booking.call, n, attempt, draw)
             except BaseException:
                 self.calls.abandon(booking.call)
                 raise
 
-    async def _pursue(self, order: _Order, booking: Booking, most: Spend) -> tuple[int, Attempt, Draw]:
+    async def _pursue(self, purchase: _Purchase, booking: Booking, most: Spend) -> tuple[int, Attempt, Draw]:
         """Send until there is a reply, or no more may be sent. `most` is reserved on entry.
 
         Returns:
             The last attempt, its number, and what it gave.
         """
-        purchases = booking.purchases
+        order, purchases = purchase.order, booking.purchases
         for n in itertools.count():
+            purchase.sent = True
             error, draw, attempt = await self._send(order, booking.call, n, most)
             if error is not None:
                 purchases += attempt.billed == "possibly"
-                if error.retryable and purchases < MOST_PURCHASES and n + 1 < ATTEMPTS:
+                hopeful = error.retryable and (error.retry_after_s or 0.0) <= MOST_RETRY_AFTER_S
+                if hopeful and purchase.waiters and purchases < MOST_PURCHASES and n + 1 < ATTEMPTS:
                     self.calls.record_attempt(booking.call, n, attempt, draw)
-                    await asyncio.sleep(self._pause_s(n, error.retry_after_s))
+                    purchase.sent = False
+                    await asyncio.sleep(min(self._pause_s(n, error.retry_after_s), self.allowance.remaining_s))
                     await self.allowance.reserve(most)
                     continue
                 if purchases < MOST_PURCHASES:  # to be bought again by who asks next, so no timeout may stand for it
@@ -213,7 +235,10 @@ class Dispatcher:
         started = time.perf_counter()
         error = None
         try:
-            draw, attempt = order.completed(await order.endpoint.worker.complete(order.request), in_flight)
+            reply = await order.endpoint.worker.complete(order.request)
+            draw, attempt = order.completed(reply, in_flight)
+            beyond = reply.usage.prompt_tokens - text_bytes(order.request.messages)
+            self._template_tokens[order.model] = max(beyond, self._template_tokens[order.model])
         except WorkerError as failure:
             error = failure
             draw, attempt = order.failed(failure, time.perf_counter() - started)
@@ -233,7 +258,7 @@ class Dispatcher:
         jittered = self._jitter.uniform(0.5, 1.0) * min(MOST_BACKOFF_S, self._backoff_s * 2.0**n)
         if retry_after_s is None:
             return jittered
-        return min(retry_after_s, MOST_RETRY_AFTER_S) + self._jitter.uniform(0.0, self._backoff_s)
+        return retry_after_s + self._jitter.uniform(0.0, self._backoff_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,9 +272,9 @@ class _Order:
     record: str
     index: int
 
-    def most(self) -> Spend:
-        """The most that one attempt can cost."""
-        prompt = most_prompt_tokens(self.request.messages)
+    def most(self, template_tokens: int) -> Spend:
+        """The most that one attempt can cost: a token is at least one byte, and the chat template adds its own."""
+        prompt = text_bytes(self.request.messages) + template_tokens
         completion = self.request.sampling.max_tokens
         return Spend(1, prompt + completion, call_usd(self.endpoint.card, prompt, completion) or 0.0)
 
@@ -291,9 +316,24 @@ class _Order:
         return Attempt(outcome, billed, prompt, completion, flops, usd, seconds)
 
 
-def most_prompt_tokens(messages: tuple[Message, ...]) -> int:
-    """An upper bound on prompt tokens: a token is at least one byte; 64 more for what a chat template may add."""
-    return sum(len(message.content.encode()) + 8 for message in messages) + 64
+@dataclass(eq=False, slots=True)
+class _Purchase:
+    """A draw that is being bought.
+
+    Attributes:
+        waiters: callers who want it.
+        sent: whether a request is out, so that it is paid for whether or not anybody waits.
+    """
+
+    order: _Order
+    task: asyncio.Task[Draw] | None = None
+    waiters: int = 0
+    sent: bool = False
+
+
+def text_bytes(messages: tuple[Message, ...]) -> int:
+    """UTF-8 bytes of all messages."""
+    return sum(len(message.content.encode()) for message in messages)
 
 
 def likely_prompt_tokens(messages: tuple[Message, ...]) -> int:

@@ -6,6 +6,7 @@ It knows calls, tokens, USD and the clock, not models or graphs.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from dataclasses import dataclass
 
@@ -68,6 +69,11 @@ class Allowance:
     def elapsed_s(self) -> float:
         """Seconds that the run has taken, earlier sessions included."""
         return time.monotonic() - self._started
+
+    @property
+    def remaining_s(self) -> float:
+        """Seconds until the wall-clock limit; infinite without one."""
+        return math.inf if self.limits.wall_s is None else max(0.0, self.limits.wall_s * self._free - self.elapsed_s)
 
     def hold(self, share: float) -> None:
         """Keep a share (0 to 1) of every cap back from what follows; `hold(0)` gives it free."""

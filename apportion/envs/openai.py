@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from dataclasses import replace
 from typing import Any, Final
 
 import aiohttp
@@ -105,7 +106,10 @@ class OpenAIWorker:
                 draft = stream.finish()
             else:
                 draft, ttft_s = read_completion(await _read(response)), None
-        return checked_reply(draft, request, ttft_s=ttft_s, latency_s=time.perf_counter() - began)
+        reply = checked_reply(draft, request, ttft_s=ttft_s, latency_s=time.perf_counter() - began)
+        if self._key is not None and self._key in reply.text:
+            reply = replace(reply, text=reply.text.replace(self._key, "[key]"))
+        return reply
 
     def _open(self) -> aiohttp.ClientSession:
         headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}

@@ -9,6 +9,10 @@ import json
 import re
 from collections.abc import Callable, Sequence
 
+import regex as engine
+
+MOST_SEARCH_S = 0.25  # a sane pattern takes microseconds
+
 Parser = Callable[[str], str | None]
 
 # Digits with optional thousands commas, decimals and exponent; a trailing full stop is not part of the number.
@@ -36,12 +40,22 @@ def number(reply: str) -> str | None:
     return found[-1].replace(",", "") if found else None
 
 
+def search(pattern: str, reply: str) -> engine.Match[str] | None:
+    """The first match of a pattern of the user's; None also where looking for it takes too long.
+
+    Some patterns take exponential time on some texts, and the text is a model's: hence an engine that can be stopped.
+    """
+    try:
+        return engine.search(pattern, reply, timeout=MOST_SEARCH_S)
+    except TimeoutError:
+        return None
+
+
 def regex(pattern: str) -> Parser:
     """The one group of the first match of `pattern`, stripped."""
-    compiled = re.compile(pattern)
 
     def parse(reply: str) -> str | None:
-        match = compiled.search(reply)
+        match = search(pattern, reply)
         return (match.group(1) or "").strip() or None if match else None
 
     return parse

@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 
-from apportion.envs.parsers import first_object, number
+from apportion.envs.parsers import first_object, number, search
 from apportion.envs.stage import Example
 
 Evaluator = Callable[[str, Example], bool]
@@ -69,7 +69,7 @@ def choice(field: str) -> Evaluator:
 
 def regex(field: str) -> Evaluator:
     """The field is a pattern that matches somewhere in the answer."""
-    return lambda answer, example: any(re.search(str(target), answer) for target in targets(example, field))
+    return lambda answer, example: any(search(str(target), answer) for target in targets(example, field))
 
 
 def json_fields(field: str, fields: Sequence[str] = ()) -> Evaluator:

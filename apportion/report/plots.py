@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from typing import TYPE_CHECKING
 
 from apportion.report.summary import Summary
@@ -27,12 +28,20 @@ def plot_front(summary: Summary, cost: str | None = None) -> Figure:
     """
     from matplotlib.figure import Figure
 
+    class Picture(Figure):
+        """A figure that a notebook shows, also where pyplot was never imported."""
+
+        def _repr_png_(self) -> bytes:
+            png = io.BytesIO()
+            self.savefig(png, dpi=110)
+            return png.getvalue()
+
     metric = summary.objectives[0].metric
     measured = [t for t in summary.trials if metric in t.metrics and t.state != "repeated"]
     if not measured:
         raise ValueError("a plot needs a measured trial, but the run has none; run it first.")
     cost = cost or _cost(summary, measured)
-    figure = Figure(figsize=(7.5, 4.8), layout="constrained")
+    figure = Picture(figsize=(7.5, 4.8), layout="constrained")
     axes = figure.subplots()
     edge = {t.number for t in summary.front}
     groups = (

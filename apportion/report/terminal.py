@@ -180,7 +180,7 @@ class LiveView:
             f"{search.dispatcher.in_flight} in flight  {search.allowance.elapsed_s:.0f} s  {self._eta(told)}"
         )
         table = trials_table("Front so far", best, [o.metric for o in plan.objectives])
-        return Group(table, Text(), bar, Text(line, style="dim"))
+        return Group(bar, Text(line, style="dim"), Text(), table)
 
     def _eta(self, told: int) -> str:
         """Seconds to the end at the pace so far, the closing counted as the examples it has."""

@@ -37,6 +37,7 @@ class Engine:
         self._trials = trials
         self._objectives = objectives
         self._distributions = distributions(space)
+        self._fixed = SAMPLERS[sampler](space, seed, trials) if sampler in FIXED_ORDER else None
         self._study = optuna.create_study(directions=directions(objectives), sampler=self._seeded(0))
         self._asked: dict[int, optuna.Trial] = {}
 
@@ -67,7 +68,9 @@ class Engine:
             self._study.tell(asked, values)
 
     def _seeded(self, number: int) -> optuna.samplers.BaseSampler:
-        seed = self._seed if self._sampler in FIXED_ORDER else self._seed * SEED_STRIDE + number
+        if self._fixed is not None:
+            return self._fixed
+        seed = self._seed * SEED_STRIDE + number
         return SAMPLERS[self._sampler](self._space, seed % 2**32, self._trials)
 
 

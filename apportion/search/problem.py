@@ -88,7 +88,7 @@ class Measurement:
 
     def difference(self, other: Measurement, metric: str) -> Interval | None:
         """Mean of this minus mean of `other`, paired over the examples that both answered; None if there are none."""
-        pairs = zip(self.values(metric), other.values(metric), strict=True)
+        pairs = zip(self.values(metric), other.values(metric), strict=bool(self.rows and other.rows))
         both = [(x, y) for x, y in pairs if x is not None and y is not None]
         return paired([x for x, _ in both], [y for _, y in both]) if both else None
 

@@ -92,6 +92,7 @@ class Study:
                 await self._measure(trial)
             await self._baselines()
             reason = await self._ask_and_tell()
+            await self._retry_baselines()
         except LimitReached as limit:
             reason = str(limit)
             self._log.log("limit", limit=limit.limit, message=reason)
@@ -119,6 +120,12 @@ class Study:
                 if graph.key not in self._measured:
                     name = f"{label} {model}"
                     await self._measure(Trial(len(self.trials), name, baseline=True, graph=graph, params=params))
+
+    async def _retry_baselines(self) -> None:
+        """Measure baselines that the servers failed once more if they served others: the verdict needs them."""
+        if any(t.state == "complete" for t in self.trials):
+            for trial in [t for t in self.trials if t.baseline and _owed(t)]:
+                await self._measure(replace(trial, state="running", reason=""))
 
     async def _ask_and_tell(self) -> str:
         repeats = 0
@@ -214,9 +221,9 @@ class Study:
         self.on_trial(trial)
 
     def _remember(self, trial: Trial) -> None:
-        self.trials.append(trial)
+        self.trials[:] = [told for told in self.trials if told.number != trial.number] + [trial]
         if trial.state != "repeated":  # what it repeats may be measured anew
-            self._measured.setdefault(trial.key, trial)
+            self._measured[trial.key] = trial
 
     async def _close(self, reason: str) -> Outcome:
         if not self.trials:

@@ -35,6 +35,7 @@ def findings(draft: Draft, folder: Path) -> Iterator[Finding]:
     for number, stage in enumerate(draft.stages):
         if stage is not None:
             yield from _stage(("stages", number), stage, draft)
+    yield from _same_questions(draft)
     yield from _metrics(draft)
     yield from _prices(draft)
 
@@ -93,6 +94,18 @@ def _model(place: Place, model: ModelSpec, folder: Path) -> Iterator[Finding]:
         yield (*place, there), f"layers and width go together, but {absent} is absent; add it, or remove both"
     if model.gguf is not None:
         yield from _gguf((*place, "gguf"), model.gguf, folder)
+
+
+def _same_questions(draft: Draft) -> Iterator[Finding]:
+    """A completion belongs to its prompt, not to its stage: stages that ask the same would share their samples."""
+    asked: dict[object, str] = {}
+    for number, stage in enumerate(draft.stages):
+        if stage is not None:
+            question = (stage.system, stage.prompt, stage.temperature, stage.top_p, stage.max_tokens, stage.stop)
+            first = asked.setdefault(question, stage.name)
+            if first != stage.name:
+                text = f"stages must not ask the same, but {show(stage.name)} asks what {show(first)} does"
+                yield ("stages", number, "prompt"), f"{text}; word one of them otherwise"
 
 
 def _gguf(place: Place, gguf: str, folder: Path) -> Iterator[Finding]:

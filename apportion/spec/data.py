@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -15,7 +15,6 @@ from typing import Any
 
 from apportion.spec.problems import Problem, safe, show
 from apportion.spec.schema import SplitCounts, SplitField
-from apportion.spec.types import compiled
 
 Row = dict[str, Any]
 
@@ -65,11 +64,12 @@ class Table:
         text = f"every row must have the field, but this one{more or ' does not'}; add it, or remove the row"
         return Problem(self.source, lines[0], safe(field), text)
 
-    def patterns(self, field: str) -> Iterator[Problem]:
-        """Rows whose `field` is no regular expression."""
+    def unfit(self, field: str, check: Callable[[object], None]) -> Iterator[Problem]:
+        """Rows whose `field` is there and makes `check` raise ValueError."""
         for line, row in self.rows.items():
             try:
-                compiled(row.get(field))
+                if row.get(field) is not None:
+                    check(row[field])
             except ValueError as error:
                 yield Problem(self.source, line, safe(field), str(error))
 

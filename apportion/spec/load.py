@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from apportion.errors import SpecError
-from apportion.spec import check, data, messages, paper, yaml
+from apportion.spec import check, data, expected, messages, paper, yaml
 from apportion.spec.data import Splits, Table
 from apportion.spec.draft import Draft, draft
 from apportion.spec.overrides import apply
@@ -124,8 +125,8 @@ def _lines(table: Table, parts: Draft) -> Iterator[Problem]:
         if field in known and (problem := table.lacking(field)):
             yield problem
     for evaluator in parts.evaluators.values():
-        if evaluator is not None and evaluator.kind == "regex" and evaluator.options.field in known:
-            yield from islice(table.patterns(evaluator.options.field), data.MAX_SHOWN)
+        if evaluator is not None and evaluator.options.field in known:
+            yield from islice(table.unfit(evaluator.options.field, partial(expected.check, evaluator)), data.MAX_SHOWN)
 
 
 def _located(root: Node, findings: Iterator[Finding]) -> list[Problem]:

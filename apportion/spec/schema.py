@@ -103,6 +103,11 @@ class SplitField(Model):
     field: Text = Field(description="Field that holds search, validation or test.")
 
 
+def _split_kind(value: object) -> str:
+    named = isinstance(value, SplitField) or (isinstance(value, dict) and "field" in value)
+    return "split:field" if named else "split:counts"
+
+
 class DataSpec(Model):
     """The examples: a JSONL file, one object a line."""
 
@@ -110,7 +115,7 @@ class DataSpec(Model):
     id: Text = Field(default="id", description="Field that holds a unique id.")
     split: Annotated[
         Annotated[SplitCounts, Tag("split:counts")] | Annotated[SplitField, Tag("split:field")],
-        Discriminator(lambda v: "split:field" if (isinstance(v, dict) and "field" in v) else "split:counts"),
+        Discriminator(_split_kind),
     ] = Field(description="{search: n, validation: n, test: n}, or {field: name}.")
 
 

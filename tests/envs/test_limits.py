@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 
 from apportion.envs import limits as limits_module
-from apportion.envs.dispatch import Dispatcher, most_prompt_tokens
+from apportion.envs.dispatch import TEMPLATE_TOKENS, Dispatcher, text_bytes
 from apportion.envs.limits import Allowance, Limits, Spend
 from apportion.envs.openai import OpenAIWorker
 from apportion.envs.worker import Sampling, Worker
@@ -257,7 +257,7 @@ def judged(ended: Sequence[Draw | BaseException], limit: str) -> list[Draw]:
     return draws
 
 
-MOST_TOKENS = most_prompt_tokens(ask(QUESTION.format(100))) + HOW.max_tokens
+MOST_TOKENS = text_bytes(ask(QUESTION.format(100))) + TEMPLATE_TOKENS + HOW.max_tokens
 CAPS = {
     "calls": Limits(calls=77),
     "tokens": Limits(tokens=4000),

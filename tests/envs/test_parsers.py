@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 from hypothesis import given
@@ -144,3 +145,10 @@ def test_deep_nesting_is_read_or_left() -> None:
         for inner in ("[" * depth + "]" * depth, '{"a":' * depth + "1" + "}" * depth, "[" * depth):
             value = parsers.json_key("a")(f'{{"a":{inner}}}')
             assert value is None or value.startswith(("[", "{"))
+
+
+def test_a_pattern_that_takes_for_ever_is_given_up() -> None:
+    parse = parsers.regex(r"answer: ((?:a+)+)$")
+    started = time.perf_counter()
+    assert parse("answer: " + 60 * "a" + "!") is None
+    assert time.perf_counter() - started < 5

@@ -18,7 +18,7 @@ from apportion.spec.schema import SplitCounts
 
 Spoil = Callable[..., list[str]]
 
-ROW = '{"id": 1, "facts": "f", "question": "q", "answer": "a"}'
+ROW = '{"id": 1, "facts": "f", "question": "q", "answer": "7"}'
 
 
 def said(folder: Path, content: str | bytes) -> list[str]:
@@ -67,7 +67,7 @@ def test_wrong_data(folder: Path, content: str | bytes, problem: str) -> None:
 
 def test_a_field_that_many_rows_lack_is_one_problem(folder: Path) -> None:
     rows = "".join(
-        json.dumps({"id": n, "facts": "f", "question": "q"} | ({} if n else {"answer": "a"})) + "\n" for n in range(50)
+        json.dumps({"id": n, "facts": "f", "question": "q"} | ({} if n else {"answer": "1"})) + "\n" for n in range(50)
     )
     (found,) = said(folder, rows)
     assert found == (
@@ -116,7 +116,7 @@ def test_splits_are_disjoint_and_full(seed: int, counts: tuple[int, int, int], s
 
 
 def _with_splits(folder: Path, words: list[str | None]) -> None:
-    rows = [{"id": n, "facts": "f", "question": "q", "answer": "a", "part": word} for n, word in enumerate(words)]
+    rows = [{"id": n, "facts": "f", "question": "q", "answer": "1", "part": word} for n, word in enumerate(words)]
     (folder / "facts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
@@ -148,4 +148,15 @@ def test_patterns_of_the_regex_evaluator_must_compile(folder: Path, spoil: Spoil
     data = folder / "facts.jsonl"
     data.write_text(data.read_text().replace('"answer": "3"', '"answer": "("').replace('"answer": "5"', '"answer": 5'))
     found = spoil(("{exact: answer}", "{regex: answer}"))
-    assert [line.split(": must")[0] for line in found] == ["facts.jsonl:4: answer", "facts.jsonl:6: answer"]
+    patterns = [line.split(": must")[0] for line in found if "regular expression" in line]
+    assert patterns == ["facts.jsonl:4: answer", "facts.jsonl:6: answer"]
+
+
+def test_expected_values_must_fit_their_evaluator(folder: Path, spoil: Spoil) -> None:
+    data = folder / "facts.jsonl"
+    data.write_text(data.read_text().replace('"answer": "3"', '"answer": "n/a"'))
+    assert spoil(("{exact: answer}", "{contains: answer}"))[0] == (
+        "facts.jsonl:4: answer: must be a number for `numeric`, but is 'n/a'; mend the row"
+    )
+    found = spoil(("{exact: answer}", "{json_fields: {field: answer, fields: [a]}}"))
+    assert any("must be a JSON object for `json_fields`" in line for line in found)

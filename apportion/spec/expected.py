@@ -1,0 +1,57 @@
+"""What the expected value of a row must be for each kind of evaluator: a bad one is found before it costs money.
+
+It does not know which rows there are.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping
+
+from apportion.spec.problems import show
+from apportion.spec.schema import EvaluatorSpec, JsonFieldsOptions
+from apportion.spec.types import compiled
+
+
+def check(evaluator: EvaluatorSpec, value: object) -> None:
+    """Refuse an expected value that the evaluator cannot compare with.
+
+    Raises:
+        ValueError: law, value and remedy.
+    """
+    kind, options = evaluator.kind, evaluator.options
+    if kind == "regex":
+        _each(value, compiled)
+    elif kind == "numeric":
+        _each(value, _number)
+    elif kind == "json_fields":
+        _object(value, options.fields if isinstance(options, JsonFieldsOptions) and options.fields else ())
+
+
+def _each(value: object, check_one: Callable[[object], object]) -> None:
+    for item in value if isinstance(value, list) else [value]:
+        check_one(item)
+
+
+def _number(value: object) -> None:
+    try:
+        fits = not isinstance(value, bool) and math.isfinite(float(str(value).replace(",", "")))
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ValueError(f"must be a number for `numeric`, but is {show(value)}; mend the row")
+
+
+def _object(value: object, keys: Iterable[str]) -> None:
+    found = value
+    if isinstance(value, str):
+        try:
+            found = json.loads(value)
+        except (ValueError, RecursionError):
+            found = None
+    if not isinstance(found, Mapping):
+        raise ValueError(f"must be a JSON object for `json_fields`, but is {show(value)}; mend the row")
+    missing = [key for key in keys if key not in found]
+    if missing:
+        raise ValueError(f"must have every key of `fields`, but {show(missing[0])} is absent; mend the row")

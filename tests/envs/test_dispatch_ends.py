@@ -1,0 +1,171 @@
+"""Purchases that are left, cut short, refused by a limit or by the disk: the ledger is whole in the end."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from apportion.envs.dispatch import Dispatcher
+from apportion.envs.limits import Limits
+from apportion.errors import LimitReached, StoreError
+from apportion.store import Draw
+from apportion.testing.fakes import ScriptedWorker
+from tests.envs.kit import GOOD, bought, entries, failing, one, saying
+from tests.support import dispatcher, open_calls, rows, tiny_disk
+
+
+def test_a_purchase_goes_on_when_one_of_two_waiters_leaves(tmp_path: Path) -> None:
+    worker = saying("said", 0.05)
+
+    async def run(give: Dispatcher) -> Draw:
+        leaver, stayer = (asyncio.ensure_future(one(give)) for _ in range(2))
+        await asyncio.sleep(0.02)
+        leaver.cancel()
+        draw = await stayer
+        assert leaver.cancelled()
+        return draw
+
+    with open_calls(tmp_path / "a.sqlite") as calls:
+        assert asyncio.run(run(dispatcher(calls, worker))).status == "ok"
+    assert len(worker.requests) == 1
+    assert entries(tmp_path / "a.sqlite") == [("ok", "yes", 1)]
+
+
+def test_a_purchase_that_all_have_left_is_kept_for_the_next(tmp_path: Path) -> None:
+    worker = saying("said", 0.05)
+
+    async def run(give: Dispatcher) -> Draw:
+        leaver = asyncio.ensure_future(one(give))
+        await asyncio.sleep(0.02)
+        leaver.cancel()
+        await asyncio.sleep(0.01)
+        return await one(give)
+
+    with open_calls(tmp_path / "a.sqlite") as calls:
+        assert asyncio.run(run(dispatcher(calls, worker))).status == "ok"
+    assert len(worker.requests) == 1
+
+
+def test_a_purchase_that_nobody_wants_any_more_is_not_sent(tmp_path: Path) -> None:
+    worker = saying("said", 0.05)
+
+    async def run(give: Dispatcher) -> None:
+        stayer, leaver = (asyncio.ensure_future(one(give, text)) for text in ("first", "second"))
+        await asyncio.sleep(0.02)  # there is one slot, and the first has it
+        leaver.cancel()
+        await stayer
+        await asyncio.sleep(0.02)
+
+    with open_calls(tmp_path / "a.sqlite") as calls:
+        asyncio.run(run(dispatcher(calls, worker, concurrency=1)))
+        assert calls.ledger()["candidate"]["attempts"] == 1
+    assert [request.messages[0].content for request in worker.requests] == ["first"]
+    assert rows(tmp_path / "a.sqlite", "SELECT count(*) FROM call") == [(1,)]
+
+
+def test_closing_books_what_is_in_flight_as_lost_and_strikes_what_was_not_sent(tmp_path: Path) -> None:
+    path = tmp_path / "a.sqlite"
+
+    async def run(give: Dispatcher) -> None:
+        waiting = [asyncio.ensure_future(one(give, f"question {n}")) for n in range(10)]
+        await asyncio.sleep(0.1)
+        assert give.in_flight == 4
+        await give.close()
+        ended = await asyncio.gather(*waiting, return_exceptions=True)
+        assert all(isinstance(e, asyncio.CancelledError) for e in ended)
+        assert give.in_flight == 0
+
+    with open_calls(path) as calls:
+        give = dispatcher(calls, saying("said", 60.0), Limits(calls=100))
+        asyncio.run(run(give))
+        sums = calls.ledger()["candidate"]
+        assert (sums["calls_lost"], sums["calls_fresh"], sums["calls_failed"], sums["attempts"]) == (4, 0, 0, 4)
+        assert give.allowance.spent.calls == 4
+        assert cast(float, sums["usd"]) > 0
+    assert entries(path) == [("lost", "possibly", 1)] * 4
+    assert rows(path, "SELECT count(*) FROM call") == [(4,)]
+    draw, _ = bought(path, [GOOD])
+    assert draw.status == "ok"
+
+
+def test_closing_in_a_pause_between_retries_leaves_the_attempts_that_were_made(tmp_path: Path) -> None:
+    path = tmp_path / "a.sqlite"
+
+    async def run(give: Dispatcher) -> None:
+        waiting = asyncio.ensure_future(one(give))
+        await asyncio.sleep(0.05)
+        await give.close()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+
+    with open_calls(path) as calls:
+        asyncio.run(run(dispatcher(calls, ScriptedWorker([failing("server", retry_after_s=60.0)]))))
+        assert calls.ledger()["candidate"]["calls_failed"] == 1
+    assert entries(path) == [("server", "no", 1)]
+
+
+def test_a_limit_met_while_retrying_leaves_a_whole_ledger(tmp_path: Path) -> None:
+    path = tmp_path / "a.sqlite"
+    with pytest.raises(LimitReached, match=r"limits\.calls"):
+        bought(path, [failing("server")] * 3, Limits(calls=3))
+    assert entries(path) == [("server", "no", 0), ("server", "no", 0), ("server", "no", 1)]
+    with open_calls(path) as calls:
+        sums = calls.ledger()["candidate"]
+        assert (sums["attempts"], sums["calls_failed"], sums["calls_fresh"]) == (3, 1, 0)
+        assert dispatcher(calls, ScriptedWorker([])).write_off() == 0
+
+
+def test_a_limit_met_before_sending_leaves_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "a.sqlite"
+    with pytest.raises(LimitReached):
+        bought(path, [], Limits(tokens=10))
+    assert rows(path, "SELECT * FROM call") == []
+
+
+def test_who_waits_with_others_for_a_purchase_hears_of_the_limit_too(tmp_path: Path) -> None:
+    async def run(give: Dispatcher) -> list[object]:
+        return await asyncio.gather(*(one(give) for _ in range(5)), return_exceptions=True)
+
+    with open_calls(tmp_path / "a.sqlite") as calls:
+        ended = asyncio.run(run(dispatcher(calls, ScriptedWorker([]), Limits(tokens=1))))
+    assert [type(e) for e in ended] == [LimitReached] * 5
+
+
+def test_a_worker_with_a_bug_is_booked_too_and_its_error_is_not_hidden(tmp_path: Path) -> None:
+    path = tmp_path / "a.sqlite"
+    with open_calls(path) as calls, pytest.raises(AssertionError, match="the script has 0 outcomes"):
+        asyncio.run(one(dispatcher(calls, ScriptedWorker([]))))
+    assert entries(path) == [("lost", "possibly", 1)]
+
+
+def test_nothing_is_sent_once_the_disk_is_full(tmp_path: Path) -> None:
+    """A call that cannot be booked may not be made, or it would be paid for and forgotten."""
+    worker = saying("x" * 2000)
+
+    async def run(give: Dispatcher) -> int:
+        for n in range(1000):
+            try:
+                await one(give, f"question {n} " + "x" * 500)
+            except StoreError as error:
+                assert "free space" in str(error)
+                return n
+        raise AssertionError("the disk is never full")
+
+    with tiny_disk(tmp_path / "disk") as disk:
+        (disk / "ballast").write_bytes(b"0" * 40_000)
+        path = disk / "a.sqlite"
+        with pytest.raises(StoreError, match="free space"), open_calls(path) as calls:
+            give = dispatcher(calls, worker)
+            done = asyncio.run(run(give))
+            sent = len(worker.requests)
+            assert sent in (done, done + 1)
+            with pytest.raises(StoreError):
+                asyncio.run(one(give, "another"))
+            assert len(worker.requests) == sent
+        (disk / "ballast").unlink()
+        with open_calls(path) as calls:
+            assert calls.ledger()["candidate"]["calls_fresh"] == done
+            assert sent - done <= dispatcher(calls, worker).write_off() <= 1
