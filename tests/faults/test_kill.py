@@ -242,7 +242,7 @@ def test_a_finished_search_buys_nothing_and_says_the_same(tmp_path: Path) -> Non
         data = tmp_path / "data.jsonl"
         data.write_text(data.read_text().replace("number 1?", "number one?"))
         code, out, err = run_cli("run", task, "--out", run)
-        assert code == 2 and "data_sha256" in err
+        assert code == 2 and "differs in data" in err
         assert shown(run) == before
         assert len(billed(log)) == sent
 
