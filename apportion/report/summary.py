@@ -13,6 +13,7 @@ from apportion.run import RunFolder
 from apportion.search.objectives import Objective, front, ranked
 from apportion.search.trial import Trial
 
+FAILURE = ("model", "kind", "message", "times")
 STATES = ("complete", "pruned", "infeasible", "failed", "repeated", "running")
 
 
@@ -24,6 +25,7 @@ class Summary:
         state: `searching`, `done`, `undone` (a limit left validation or test undone) or `infeasible`.
         reason: why the search ended.
         closing: validation, test and verdict as JSON values; None before the end.
+        failures: what went wrong most often: model, kind, message, how often.
         rates: prefill and decode tokens per second by model.
     """
 
@@ -36,6 +38,7 @@ class Summary:
     budget: Mapping[str, float]
     closing: Mapping[str, Any] | None
     ledger: Mapping[str, Mapping[str, float | int | None]]
+    failures: Sequence[tuple[str, str, str, int]]
     elapsed_s: float
     rates: Mapping[str, Sequence[float]]
 
@@ -90,6 +93,7 @@ class Summary:
             "validation": self.closing["validation"] if self.closing else None,
             "test": _test(self.closing) if self.closing else None,
             "ledger": {spender: dict(sums) for spender, sums in self.ledger.items()},
+            "failures": [dict(zip(FAILURE, failure, strict=True)) for failure in self.failures],
             "elapsed_s": self.elapsed_s,
             "rates": {model: {"prefill_tok_s": r[0], "decode_tok_s": r[1]} for model, r in self.rates.items()},
             "intervals": "95 %: Wilson for shares, bootstrap for other means, paired bootstrap for differences",
@@ -109,6 +113,7 @@ def summarise(folder: RunFolder) -> Summary:
         budget=spec.budget.model_dump(exclude_none=True),
         closing=outcome.get("closing"),
         ledger=folder.calls.ledger(),
+        failures=folder.calls.failures(),
         elapsed_s=folder.trials.fact("elapsed_s") or 0.0,
         rates=folder.trials.fact("rates") or {},
     )

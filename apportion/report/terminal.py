@@ -114,6 +114,8 @@ def show(summary: Summary, console: Console) -> None:
         console.print(Text(line))
     console.print()
     console.print(ledger_table(summary.ledger))
+    for model, kind, message, times in summary.failures:
+        console.print(Text(f"{times:,} requests to {model} failed ({kind}): {message}"))
 
 
 def verdict(summary: Summary) -> list[str]:

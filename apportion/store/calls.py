@@ -251,6 +251,16 @@ class Calls:
         self._database.flush()
         return {spender: self._sums(spender) for spender in ("candidate", "judge", "searcher")}
 
+    def failures(self) -> list[tuple[str, str, str, int]]:
+        """What went wrong most often in this run: model, kind, the server's or our words, how often; three at most."""
+        rows = self._database.read(
+            "SELECT model, outcome, coalesce(message, ''), count(*) AS times FROM attempt JOIN call"
+            " ON attempt.call = call.id WHERE run = ? AND billed != 'yes' AND outcome != 'lost'"
+            " GROUP BY model, outcome, message ORDER BY times DESC, model LIMIT 3",
+            (self.run,),
+        )
+        return [(model, outcome, message, times) for model, outcome, message, times in rows]
+
     def spent(self) -> tuple[int, int, float]:
         """Attempts sent, tokens and USD (unknown prices left out) of this run so far, all spenders together."""
         rows = self._database.read(
