@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -99,26 +100,30 @@ def server_process(*arguments: str, log: Path | None = None) -> Iterator[str]:
             process.kill()
 
 
-def start_cli(*arguments: str | Path, **environment: str) -> subprocess.Popen[str]:
-    """The command line as a child process, its output piped as plain text."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "apportion.cli", *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=ROOT,
-        env={**os.environ, **environment},
-    )
+def _heed_interrupts() -> None:
+    """A shell lets its background jobs ignore SIGINT, and their children inherit that: tests may be such a job."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+@contextlib.contextmanager
+def start_cli(*arguments: str | Path, **environment: str) -> Iterator[subprocess.Popen[str]]:
+    """The command line as a child process, its output piped as plain text; killed at the end if it still runs."""
+    command = [sys.executable, "-m", "apportion.cli", *map(str, arguments)]
+    pipe, variables = subprocess.PIPE, {**os.environ, **environment}
+    with subprocess.Popen(
+        command, stdout=pipe, stderr=pipe, text=True, cwd=ROOT, env=variables, preexec_fn=_heed_interrupts
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def run_cli(*arguments: str | Path, timeout_s: float = 60.0, **environment: str) -> tuple[int, str, str]:
     """Exit code, stdout and stderr of the command line in a child process."""
-    process = start_cli(*arguments, **environment)
-    try:
+    with start_cli(*arguments, **environment) as process:
         out, err = process.communicate(timeout=timeout_s)
-    finally:
-        process.kill()
-    return process.returncode, out, err
+        return process.returncode, out, err
 
 
 def wait_until(condition: Callable[[], bool], timeout_s: float = 30.0) -> None:

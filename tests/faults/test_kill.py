@@ -13,7 +13,7 @@ import sqlite3
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -93,18 +93,18 @@ def trials_in(run: Path) -> int:
         return 0  # there is no such file or table yet
 
 
-def killed_after(process: subprocess.Popen[str], progress: Callable[[], int], steps: int, pause_s: float) -> bool:
-    """Kill a search a moment after so many steps more; False when it ended before."""
+def killed_after(command: Sequence[str | Path], progress: Callable[[], int], steps: int, pause_s: float) -> bool:
+    """Kill a command a moment after so many steps more; False when it ended before."""
     before = progress()
-    wait_until(lambda: progress() >= before + steps or process.poll() is not None)
-    time.sleep(pause_s)
-    alive = process.poll() is None
-    process.kill()
-    _, err = process.communicate(timeout=10)
-    assert "Traceback" not in err
-    if not alive:
-        assert process.returncode == 0
-    return alive
+    with start_cli(*command) as process:
+        wait_until(lambda: progress() >= before + steps or process.poll() is not None)
+        time.sleep(pause_s)
+        alive = process.poll() is None
+        process.kill()
+        _, err = process.communicate(timeout=10)
+        assert "Traceback" not in err
+        assert alive or process.returncode == 0
+        return alive
 
 
 @pytest.mark.parametrize(("seed", "sampler"), [(1, "tpe"), (2, "nsga2"), (3, "grid")])
@@ -117,9 +117,9 @@ def test_killed_at_random_it_ends_as_if_never_killed(tmp_path: Path, seed: int, 
         lefts: list[Left] = []
         run, sent_at_kill = tmp_path / "killed", list[int]()
         for kill in range(MOST_KILLS):
-            process = start_cli("run", task, "--out", run)
-            steps = (lambda: len(billed(log)), lambda: trials_in(run))[kill % 2]
-            if not killed_after(process, steps, chance.randint(1, (60, 6)[kill % 2]), chance.uniform(0, 0.02)):
+            progress, most = ((lambda: len(billed(log)), 60), (lambda: trials_in(run), 6))[kill % 2]
+            command = ("run", task, "--out", run)
+            if not killed_after(command, progress, chance.randint(1, most), chance.uniform(0, 0.02)):
                 break
             time.sleep(0.1)  # for the server to read what was on its way
             lefts.append(left_in(run))
@@ -158,7 +158,7 @@ def test_a_kill_does_not_refill_a_limit(tmp_path: Path) -> None:
         task = write_task(tmp_path, url, Task(trials=20))
         limited = ("run", task, "--out", tmp_path / "run", "--set", f"limits.calls={cap}")
         for _ in range(3):
-            killed_after(start_cli(*limited), lambda: len(billed(log)), 6, 0.01)
+            killed_after(limited, lambda: len(billed(log)), 6, 0.01)
         code, out, err = run_cli(*limited)
         assert code in (0, 4), out + err
         assert "Traceback" not in out + err
@@ -176,11 +176,11 @@ def test_a_signal_ends_it_in_good_order(tmp_path: Path, number: signal.Signals, 
     log = tmp_path / "billed.jsonl"
     with server_process("--reply-ms", "1500", log=log) as url:
         task = write_task(tmp_path, url)
-        process = start_cli("run", task, "--out", tmp_path / "run")
-        wait_until(lambda: len(billed(log)) >= 4)
-        process.send_signal(number)
-        began = time.monotonic()
-        out, err = process.communicate(timeout=10)
+        with start_cli("run", task, "--out", tmp_path / "run") as process:
+            wait_until(lambda: len(billed(log)) >= 4)
+            process.send_signal(number)
+            began = time.monotonic()
+            out, err = process.communicate(timeout=10)
         assert time.monotonic() - began < 5
         assert process.returncode == expected
         assert f"go on with: apportion run {task} --out {tmp_path / 'run'}" in out
@@ -196,12 +196,12 @@ def test_a_signal_ends_it_in_good_order(tmp_path: Path, number: signal.Signals, 
 def test_a_signal_while_it_starts(tmp_path: Path, after_s: float) -> None:
     with server_process("--reply-ms", "200") as url:
         task = write_task(tmp_path, url)
-        process = start_cli("run", task, "--out", tmp_path / "run")
-        maps = Path(f"/proc/{process.pid}/maps")
-        wait_until(lambda: "numpy" in maps.read_text())  # Python has started, and we are at our imports
-        time.sleep(after_s)
-        process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=10)
+        with start_cli("run", task, "--out", tmp_path / "run") as process:
+            maps = Path(f"/proc/{process.pid}/maps")
+            wait_until(lambda: "numpy" in maps.read_text())  # Python has started, and we are at our imports
+            time.sleep(after_s)
+            process.send_signal(signal.SIGINT)
+            _, err = process.communicate(timeout=10)
         # Interrupted in some of its own code, CPython ends by the signal itself: the same 130 to a shell.
         assert process.returncode in (130, -signal.SIGINT)
         assert err == ""
@@ -210,12 +210,12 @@ def test_a_signal_while_it_starts(tmp_path: Path, after_s: float) -> None:
 def test_a_second_signal_does_no_harm(tmp_path: Path) -> None:
     log = tmp_path / "billed.jsonl"
     with server_process("--reply-ms", "1500", log=log) as url:
-        process = start_cli("run", write_task(tmp_path, url), "--out", tmp_path / "run")
-        wait_until(lambda: len(billed(log)) >= 4)
-        for _ in range(5):
-            process.send_signal(signal.SIGINT)
-            time.sleep(0.002)
-        _, err = process.communicate(timeout=10)
+        with start_cli("run", write_task(tmp_path, url), "--out", tmp_path / "run") as process:
+            wait_until(lambda: len(billed(log)) >= 4)
+            for _ in range(5):
+                process.send_signal(signal.SIGINT)
+                time.sleep(0.002)
+            _, err = process.communicate(timeout=10)
         assert (process.returncode, err) == (130, "")
         assert left_in(tmp_path / "run").in_flight == set()
 
@@ -251,22 +251,16 @@ def test_one_process_at_a_time_runs_in_a_folder_and_any_may_look(tmp_path: Path)
     log, run = tmp_path / "billed.jsonl", tmp_path / "run"
     with server_process("--reply-ms", "300", log=log) as url:
         task = write_task(tmp_path, url)
-        first = start_cli("run", task, "--out", run)
-        try:
+        with start_cli("run", task, "--out", run) as first:
             wait_until(lambda: len(billed(log)) >= 4)
             code, out, err = run_cli("run", task, "--out", run)
             assert (code, out) == (2, "")
             assert f"one process at a time may run in {run}" in err and "Traceback" not in err
             assert shown(run)["state"] == "searching"
             assert first.poll() is None
-        finally:
-            first.kill()
-            first.communicate()
-        second = start_cli("run", task, "--out", run)
-        wait_until(lambda: len(billed(log)) >= 8 or second.poll() is not None)
-        assert second.poll() is None, "a killed process holds no lock"
-        second.kill()
-        second.communicate()
+        with start_cli("run", task, "--out", run) as second:
+            wait_until(lambda: len(billed(log)) >= 8 or second.poll() is not None)
+            assert second.poll() is None, "a killed process holds no lock"
 
 
 def test_a_disk_that_fills_up_in_mid_search_is_said_and_nothing_is_lost(tmp_path: Path) -> None:
