@@ -121,7 +121,7 @@ class Result:
         from apportion.report.terminal import show
 
         text = io.StringIO()
-        show(self.summary, Console(file=text, width=160, color_system=None))
+        show(self.summary, Console(file=text, width=160, color_system=None, force_jupyter=False))
         return text.getvalue()
 
     def _repr_html_(self) -> str:

@@ -57,6 +57,8 @@ def plot_front(summary: Summary, cost: str | None = None) -> Figure:
         best = summary.best
         at = (best.mean(cost), best.mean(metric))
         axes.scatter([at[0]], [at[1]], s=180, facecolors="none", edgecolors=GREEN, linewidths=2, label="best")
+    if cost in summary.budget:
+        axes.axvline(summary.budget[cost], color=GREEN, lw=0.8, ls="--", label="budget")
     axes.set(xlabel=f"{cost} of one answer", ylabel=f"{metric} on the search split", title=summary.study)
     if all(t.mean(cost) > 0 for t in measured if cost in t.metrics):
         axes.set_xscale("log")
