@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from apportion import __version__
 from apportion.errors import ApportionError, SpecError
 
 if TYPE_CHECKING:
@@ -211,6 +212,7 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="apportion", description="Find how to spend test-time compute over stages of model calls.")
+    parser.add_argument("--version", action="version", version=f"apportion {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
 
     run = commands.add_parser("run", help="search, or go on with a search")
