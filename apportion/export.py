@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import optuna
 
 from apportion.build import objectives_of, space_of
@@ -14,7 +16,7 @@ def to_optuna(folder: RunFolder, url: str) -> int:
     """Write the measured trials of a run as a new Optuna study named like the task.
 
     Args:
-        url: an Optuna storage URL such as `sqlite:///study.db`. Needs the extra `export`.
+        url: an Optuna storage URL such as `sqlite:///study.db`.
 
     Returns:
         The number of trials written.
@@ -35,6 +37,8 @@ def to_optuna(folder: RunFolder, url: str) -> int:
         raise ApportionError(
             f"`URL` must open an Optuna storage, but {url}: {error}; try sqlite:///study.db."
         ) from error
-    study.set_metric_names([o.metric for o in objectives])
+    with warnings.catch_warnings():  # experimental since Optuna 3.2; the dashboard shows the names
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        study.set_metric_names([o.metric for o in objectives])
     study.add_trials([frozen(trial, space, objectives) for trial in told])
     return len(told)
