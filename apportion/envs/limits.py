@@ -13,6 +13,9 @@ from dataclasses import dataclass
 from apportion.errors import LimitReached
 
 
+ROUNDING_USD = 1e-9  # ten dimes are a dollar, whatever their sum in floating point
+
+
 @dataclass(frozen=True, slots=True)
 class Spend:
     """An amount in every currency that can be capped.
@@ -115,7 +118,7 @@ class Allowance:
             return "calls"
         if caps.tokens is not None and total.tokens > caps.tokens * self._free:
             return "tokens"
-        if caps.usd is not None and total.usd > caps.usd * self._free:
+        if caps.usd is not None and total.usd > caps.usd * self._free + ROUNDING_USD:
             return "usd"
         return None
 
