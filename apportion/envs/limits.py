@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 from apportion.errors import LimitReached
 
-
 ROUNDING_USD = 1e-9  # ten dimes are a dollar, whatever their sum in floating point
 
 
