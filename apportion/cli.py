@@ -29,6 +29,10 @@ EXIT = {"done": OK, "infeasible": INFEASIBLE, "undone": UNDONE}
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
+    if arguments is None:
+        # Outside a search, which has a handler of its own, nothing is open that a sudden end could harm, while an
+        # interrupt amid an import may come out as any other error.
+        signal.signal(signal.SIGINT, lambda number, frame: os._exit(INTERRUPTED))
     parsed = _parser().parse_args(arguments)
     try:
         code: int = parsed.command(parsed)
@@ -41,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has gone, as after `| head`
         return INTERRUPTED if parsed.command is _run else OK  # a search that nobody hears of is not gone on with
-    except KeyboardInterrupt:  # before or after the search, which has a handler of its own
+    except KeyboardInterrupt:
         return INTERRUPTED
     return code
 
