@@ -100,6 +100,9 @@ async def _until_signal(search: Search) -> int:
         return INTERRUPTED if received[0] == signal.SIGINT else TERMINATED
     finally:
         await search.close()
+        for number in (signal.SIGINT, signal.SIGTERM):  # a closing loop has no ear for signals any more
+            signal.signal(number, signal.SIG_IGN)
+        signal.set_wakeup_fd(-1)
     return OK
 
 
