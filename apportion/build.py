@@ -21,7 +21,7 @@ from apportion.evaluators.answers import ANSWERS, Evaluator
 from apportion.evaluators.benchmark import Benchmark
 from apportion.evaluators.costs import costs
 from apportion.graphs.cost import ModelCard, Rates
-from apportion.graphs.space import SearchSpace, StageSpace
+from apportion.graphs.space import SearchSpace, TemplateStage
 from apportion.models import CATALOGUE, locate
 from apportion.run import RunFolder
 from apportion.search.objectives import Constraint, Objective
@@ -134,10 +134,10 @@ def space_of(spec: TaskSpec) -> SearchSpace:
     return SearchSpace(tuple(_stage_space(stage, stages) for stage in spec.stages))
 
 
-def _stage_space(stage: StageSpec, stages: list[str]) -> StageSpace:
+def _stage_space(stage: StageSpec, stages: list[str]) -> TemplateStage:
     read = {*names(stage.prompt), *names(stage.system or "")}
     reads = tuple(name for name in stages if name in read)
-    return StageSpace(stage.name, stage.models, stage.templates, stage.samples, stage.scorer, reads)
+    return TemplateStage(stage.name, stage.models, stage.templates, stage.samples, stage.scorer, reads)
 
 
 def _plan(spec: TaskSpec, sizes: Mapping[str, int]) -> Plan:

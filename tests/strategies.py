@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from apportion.graphs.graph import Graph, Node
-from apportion.graphs.space import Choice, Count, SearchSpace, StageSpace, Value
+from apportion.graphs.space import Choice, Count, SearchSpace, TemplateStage, Value
 from apportion.graphs.templates import TEMPLATES
 
 MODELS = ("small", "medium", "large")
@@ -24,12 +24,12 @@ def subsets(values: Sequence[str]) -> st.SearchStrategy[tuple[str, ...]]:
 
 
 @st.composite
-def stage_spaces(draw: st.DrawFn, name: str, earlier: tuple[str, ...] = ()) -> StageSpace:
+def stage_spaces(draw: st.DrawFn, name: str, earlier: tuple[str, ...] = ()) -> TemplateStage:
     """The choices of one stage, which reads the stage before it and may read others."""
     least = draw(st.integers(1, 3))
     samples = (least, draw(st.integers(least, 4)))
     others = draw(st.sets(st.sampled_from(earlier))) if earlier else set()
-    return StageSpace(
+    return TemplateStage(
         name,
         draw(subsets(MODELS[:2])),
         draw(subsets(tuple(TEMPLATES))),

@@ -2,6 +2,6 @@
 
 from apportion.graphs.cost import ModelCard, Rates
 from apportion.graphs.graph import Graph, Node
-from apportion.graphs.space import SearchSpace, StageSpace
+from apportion.graphs.space import SearchSpace, TemplateStage
 
-__all__ = ["Graph", "ModelCard", "Node", "Rates", "SearchSpace", "StageSpace"]
+__all__ = ["Graph", "ModelCard", "Node", "Rates", "SearchSpace", "TemplateStage"]

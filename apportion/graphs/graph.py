@@ -8,12 +8,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from apportion.errors import GraphError
 from apportion.graphs.roles import ROLES
+from apportion.graphs.rules import check
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -30,6 +30,8 @@ class Node:
         model: name of a model; None for roles that are code.
         samples: completions drawn for each call of the role.
         inputs: ids of the nodes it reads, all earlier in the graph.
+        temperature: of its completions; None is the stage's own.
+        keep: candidates that a choosing role passes on, at most.
     """
 
     id: str
@@ -38,10 +40,15 @@ class Node:
     model: str | None = None
     samples: int = 1
     inputs: tuple[str, ...] = ()
+    temperature: float | None = None
+    keep: int = 1
 
     def __str__(self) -> str:
+        model = f" {self.model}" if self.model else ""
         times = f" x{self.samples}" if self.samples > 1 else ""
-        return f"{self.role}{f' {self.model}' if self.model else ''}{times}"
+        warmth = f" T={self.temperature:g}" if self.temperature is not None else ""
+        kept = f" keeps {self.keep}" if self.keep > 1 else ""
+        return f"{self.role}{model}{times}{warmth}{kept}"
 
 
 @dataclass(frozen=True)
@@ -55,7 +62,7 @@ class Graph:
     nodes: tuple[Node, ...]
 
     def __post_init__(self) -> None:
-        _check(self)
+        check(self)
 
     @cached_property
     def by_id(self) -> Mapping[str, Node]:
@@ -82,6 +89,15 @@ class Graph:
         return tuple(n for n in (self.by_id[i] for i in node.inputs) if n.stage == node.stage)
 
     @cached_property
+    def widths(self) -> Mapping[str, int]:
+        """Texts that each node gives for one example, at most."""
+        widths: dict[str, int] = {}
+        for node in self.nodes:
+            given = sum(widths[source.id] for source in self.candidates(node))
+            widths[node.id] = {"new": node.samples, "kept": min(node.keep, given), "all": given}[ROLES[node.role].gives]
+        return widths
+
+    @cached_property
     def calls(self) -> int:
         """Model calls for one example, at most: a scorer asks once for each *distinct* candidate."""
         return sum(calls_of(self, node) for node in self.nodes)
@@ -90,13 +106,13 @@ class Graph:
     def draw_starts(self) -> Mapping[str, int]:
         """First sample index of each node.
 
-        A node's indices start where earlier nodes of the same stage, role and model end, so that no two draws of a
-        graph are the same draw, while equal prefixes of two graphs share theirs.
+        A node's indices start where earlier nodes of the same stage, role, model and temperature end, so that no two
+        draws of a graph are the same draw, while equal prefixes of two graphs share theirs.
         """
-        used: dict[tuple[str, str, str | None], int] = {}
+        used: dict[tuple[str, str, str | None, float | None], int] = {}
         starts: dict[str, int] = {}
         for node in self.nodes:
-            kind = (node.stage, node.role, node.model)
+            kind = (node.stage, node.role, node.model, node.temperature)
             starts[node.id] = used.get(kind, 0)
             used[kind] = starts[node.id] + calls_of(self, node)
         return starts
@@ -105,13 +121,14 @@ class Graph:
     def key(self) -> str:
         """Content key: 16 hexadecimal digits, the same for graphs that differ in node ids only."""
         position = {node.id: i for i, node in enumerate(self.nodes)}
-        content = [[n.stage, n.role, n.model, n.samples, [position[i] for i in n.inputs]] for n in self.nodes]
+        content = [
+            [n.stage, n.role, n.model, n.samples, [position[i] for i in n.inputs], *_set(n)] for n in self.nodes
+        ]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 
     def to_dict(self) -> dict[str, Any]:
         """The graph as JSON values; `from_dict` is the inverse."""
-        fields = ("id", "stage", "role", "model", "samples")
-        return {"nodes": [{**{f: getattr(n, f) for f in fields}, "inputs": list(n.inputs)} for n in self.nodes]}
+        return {"nodes": [{**asdict(node), "inputs": list(node.inputs)} for node in self.nodes]}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Graph:
@@ -143,84 +160,14 @@ class Graph:
         return to_svg(self)
 
 
-def yields(node: Node) -> int:
-    """Texts that a node gives for one example."""
-    return 1 if ROLES[node.role].selects else node.samples
-
-
 def calls_of(graph: Graph, node: Node) -> int:
     """Model calls that a node makes for one example, at most."""
     role = ROLES[node.role]
     if not role.calls_model:
         return 0
-    return node.samples * (sum(yields(n) for n in graph.candidates(node)) if role.selects else 1)
+    return node.samples * (sum(graph.widths[n.id] for n in graph.candidates(node)) if role.each else 1)
 
 
-def _check(graph: Graph) -> None:
-    if not graph.nodes:
-        raise GraphError("`nodes` must name at least one node, got none; add a generator.")
-    seen: dict[str, Node] = {}
-    read: set[str] = set()
-    for node in graph.nodes:
-        _check_node(node)
-        if node.id in seen:
-            raise GraphError(f"node ids must be unique, but {node.id!r} stands twice; rename one.")
-        for source in node.inputs:
-            if source not in seen:
-                raise GraphError(_bad_edge(graph, source, node))
-        seen[node.id] = node
-        read.update(node.inputs)
-        _check_candidates(node, [seen[i] for i in node.inputs if seen[i].stage == node.stage])
-    dead = [node.id for node in graph.nodes[:-1] if node.id not in read]
-    if dead:
-        raise GraphError(f"every node but the last must be read by another, but {dead[0]!r} is not; remove it.")
-    _check_stages(graph)
-
-
-def _check_node(node: Node) -> None:
-    role = ROLES.get(node.role)
-    if role is None:
-        raise GraphError(f"`role` must be one of {', '.join(ROLES)}, got {node.role!r} in {node.id!r}; choose one.")
-    if role.calls_model and not node.model:
-        raise GraphError(f"a {node.role} calls a model, but {node.id!r} names none; give it one.")
-    if not role.calls_model and node.model is not None:
-        raise GraphError(f"a {node.role} is code, but {node.id!r} names model {node.model!r}; leave it out.")
-    if node.samples < 1:
-        raise GraphError(f"`samples` must be at least 1, got {node.samples} in {node.id!r}; raise it.")
-    if len(set(node.inputs)) < len(node.inputs):
-        twice = next(source for source in node.inputs if node.inputs.count(source) > 1)
-        raise GraphError(f"`inputs` must not repeat themselves, but {node.id!r} reads {twice!r} twice; remove one.")
-
-
-def _check_candidates(node: Node, candidates: list[Node]) -> None:
-    least, given = ROLES[node.role].least_candidates, sum(yields(n) for n in candidates)
-    if given < least:
-        raise GraphError(f"a {node.role} needs {least} or more candidates, but {node.id!r} reads {given}; add drafts.")
-    if least == 0 and candidates:
-        raise GraphError(
-            f"a {node.role} answers afresh, but {node.id!r} reads {candidates[0].id!r} of its own stage; "
-            "make it a refiner or a fuser."
-        )
-
-
-def _check_stages(graph: Graph) -> None:
-    for stage, node in graph.stage_outputs.items():
-        if yields(node) != 1:
-            raise GraphError(
-                f"a stage must end in one text, but {node.id!r} ends {stage!r} with {node.samples}; add a voter."
-            )
-    for node in graph.nodes:
-        for source in (graph.by_id[i] for i in node.inputs):
-            if source.stage != node.stage and graph.stage_outputs[source.stage] is not source:
-                raise GraphError(
-                    f"a stage reads another through its last node, but {node.id!r} reads {source.id!r}; "
-                    f"read {graph.stage_outputs[source.stage].id!r}."
-                )
-
-
-def _bad_edge(graph: Graph, source: str, node: Node) -> str:
-    if source == node.id:
-        return f"a node must not read itself, but {node.id!r} does; remove that input."
-    if source in {n.id for n in graph.nodes}:
-        return f"`inputs` must follow the node order, but {source!r} -> {node.id!r} runs against it; list it first."
-    return f"`inputs` must name nodes of the graph, but {node.id!r} reads {source!r}; add it or correct the name."
+def _set(node: Node) -> tuple[float | None, ...]:
+    """What a node sets that most leave alone: left out of the key where it does not differ from its default."""
+    return () if (node.temperature, node.keep) == (None, 1) else (node.temperature, node.keep)

@@ -36,7 +36,7 @@ class Count:
 
 
 @dataclass(frozen=True, slots=True)
-class StageSpace:
+class TemplateStage:
     """What may be chosen for one stage.
 
     Attributes:
@@ -62,7 +62,7 @@ class StageSpace:
 class SearchSpace:
     """All graphs that a study may propose: a chain of stages, each with its own choice."""
 
-    stages: tuple[StageSpace, ...]
+    stages: tuple[TemplateStage, ...]
 
     @cached_property
     def parameters(self) -> Mapping[str, Choice | Count]:
@@ -152,7 +152,7 @@ class SearchSpace:
         return graph, {name: params[name] for name in self.parameters}
 
 
-def _stage_grid(stage: StageSpace) -> Iterator[dict[str, Value]]:
+def _stage_grid(stage: TemplateStage) -> Iterator[dict[str, Value]]:
     count = stage.count
     for template, model in itertools.product(stage.templates, stage.models):
         params: dict[str, Value] = {f"{stage.name}.template": template, f"{stage.name}.model": model}

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 
 from apportion.errors import ApportionError, GraphError
-from apportion.graphs.graph import Graph, Node, calls_of, yields
+from apportion.graphs.graph import Graph, Node, calls_of
 from apportion.graphs.roles import ROLES
 from tests.strategies import graphs, renamed
 
@@ -90,7 +90,7 @@ def test_stages_models_and_roles_count_for_themselves() -> None:
 def test_a_scorer_may_ask_for_every_candidate() -> None:
     graph = Graph((DRAFTS, Node("x", "s", "scorer", "big", 2, ("d",))))
     assert calls_of(graph, graph.output) == 6 and graph.calls == 9
-    assert yields(graph.output) == 1 and yields(DRAFTS) == 3
+    assert graph.widths == {"d": 3, "x": 1}
 
 
 @given(graphs())
@@ -112,10 +112,6 @@ def test_a_graph_is_a_value() -> None:
     assert str(DRAFTS) == "generator m x3" and str(VOTE) == "voter"
     with pytest.raises(AttributeError):
         graph.nodes = ()  # type: ignore[misc]
-
-
-def test_every_role_has_a_rule() -> None:
-    assert set(ROLES) == {"generator", "refiner", "fuser", "scorer", "voter"}
 
 
 BROKEN: dict[str, tuple[tuple[Node, ...], str]] = {
@@ -142,8 +138,8 @@ BROKEN: dict[str, tuple[tuple[Node, ...], str]] = {
     ),
     "one id twice": ((DRAFT, DRAFT), "node ids must be unique, but 'd' stands twice; rename one."),
     "no such role": (
-        (Node("d", "s", "critic", "m"),),
-        "`role` must be one of generator, refiner, fuser, scorer, voter, got 'critic' in 'd'; choose one.",
+        (Node("d", "s", "oracle", "m"),),
+        f"`role` must be one of {', '.join(ROLES)}, got 'oracle' in 'd'; choose one.",
     ),
     "no model": ((Node("d", "s", "generator"),), "a generator calls a model, but 'd' names none; give it one."),
     "a model too many": (

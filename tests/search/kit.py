@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from apportion.graphs.graph import Graph
-from apportion.graphs.space import SearchSpace, StageSpace
+from apportion.graphs.space import SearchSpace, TemplateStage
 from apportion.search.objectives import Constraint, Objective
 from apportion.search.plan import Plan
 from apportion.search.problem import Row
@@ -24,11 +24,11 @@ MODELS = {
 }
 SPACE = SearchSpace(
     (
-        StageSpace("find", ("small", "large"), ("single", "vote"), (1, 4)),
-        StageSpace("answer", ("small", "medium", "large"), ("single", "vote", "best_of_n"), (1, 4), reads=("find",)),
+        TemplateStage("find", ("small", "large"), ("single", "vote"), (1, 4)),
+        TemplateStage("answer", ("small", "medium", "large"), ("single", "vote", "best_of_n"), (1, 4), reads=("find",)),
     )
 )
-TINY = SearchSpace((StageSpace("answer", ("small", "large"), ("single", "vote"), (1, 3)),))
+TINY = SearchSpace((TemplateStage("answer", ("small", "large"), ("single", "vote"), (1, 3)),))
 ACCURACY, FLOPS = Objective("accuracy", maximize=True), Objective("flops", maximize=False)
 SIZES = {"search": 20, "validation": 10, "test": 30}
 Trouble = Callable[[Graph, str, int], str | None]

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, IntDistribution
 
-from apportion.graphs.space import SearchSpace, StageSpace
+from apportion.graphs.space import SearchSpace, TemplateStage
 from apportion.search.samplers import FIXED_ORDER, SAMPLERS, GridSampler, distributions
 from tests.search.kit import SPACE, TINY
 from tests.strategies import spaces
@@ -90,7 +90,7 @@ def test_names() -> None:
 
 
 def test_a_grid_of_more_points_than_atoms_is_not_listed() -> None:
-    stage = StageSpace("s", ("a", "b"), ("single", "vote", "fuse", "refine"), (1, 100))
+    stage = TemplateStage("s", ("a", "b"), ("single", "vote", "fuse", "refine"), (1, 100))
     space = SearchSpace(tuple(replace(stage, name=f"s{i}") for i in range(100)))
     assert space.size > 10**200
     study = optuna.create_study(sampler=GridSampler(space, 0, 10))

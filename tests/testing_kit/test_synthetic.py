@@ -7,13 +7,13 @@ import asyncio
 import pytest
 
 from apportion.graphs.graph import Graph
-from apportion.graphs.space import SearchSpace, StageSpace
+from apportion.graphs.space import SearchSpace, TemplateStage
 from apportion.search.problem import Measurement, Problem
 from apportion.testing.synthetic import SyntheticModel, SyntheticProblem
 
 MODELS = {"small": SyntheticModel(0.2, 1e9), "large": SyntheticModel(0.6, 8e9)}
-FIRST = StageSpace("first", ("small", "large"), ("single", "vote", "best_of_n"), (1, 3), scorer="small")
-SPACE = SearchSpace((FIRST, StageSpace("second", ("large",), ("single",), (1, 1), reads=("first",))))
+FIRST = TemplateStage("first", ("small", "large"), ("single", "vote", "best_of_n"), (1, 3), scorer="small")
+SPACE = SearchSpace((FIRST, TemplateStage("second", ("large",), ("single",), (1, 1), reads=("first",))))
 
 
 def measured(problem: Problem, graph: Graph) -> Measurement:
