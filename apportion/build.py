@@ -21,7 +21,8 @@ from apportion.evaluators.answers import ANSWERS, Evaluator
 from apportion.evaluators.benchmark import Benchmark
 from apportion.evaluators.costs import costs
 from apportion.graphs.cost import ModelCard, Rates
-from apportion.graphs.space import SearchSpace, TemplateStage
+from apportion.graphs.space import SearchSpace
+from apportion.graphs.templates import TemplateStage
 from apportion.models import CATALOGUE, locate
 from apportion.run import RunFolder
 from apportion.search.objectives import Constraint, Objective

@@ -8,8 +8,9 @@ from typing import Any
 from hypothesis import strategies as st
 
 from apportion.graphs.graph import Graph, Node
-from apportion.graphs.space import Choice, Count, SearchSpace, TemplateStage, Value
-from apportion.graphs.templates import TEMPLATES
+from apportion.graphs.parameters import Choice, Count, Value
+from apportion.graphs.space import SearchSpace
+from apportion.graphs.templates import TEMPLATES, TemplateStage
 
 MODELS = ("small", "medium", "large")
 STAGES = ("find", "think", "answer")

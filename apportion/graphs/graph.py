@@ -7,16 +7,33 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from apportion.errors import GraphError
 from apportion.graphs.roles import ROLES
 from apportion.graphs.rules import check
 
 if TYPE_CHECKING:
     import networkx as nx
+
+
+FORMAT = 1
+"""Version of the JSON of a graph."""
+
+FIELDS: Mapping[str, tuple[type, ...]] = {
+    "id": (str,),
+    "stage": (str,),
+    "role": (str,),
+    "model": (str, type(None)),
+    "samples": (int,),
+    "inputs": (list, tuple),
+    "temperature": (float, int, type(None)),
+    "keep": (int,),
+}
+"""What a record of a node may hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,9 +138,7 @@ class Graph:
     def key(self) -> str:
         """Content key: 16 hexadecimal digits, the same for graphs that differ in node ids only."""
         position = {node.id: i for i, node in enumerate(self.nodes)}
-        content = [
-            [n.stage, n.role, n.model, n.samples, [position[i] for i in n.inputs], *_set(n)] for n in self.nodes
-        ]
+        content = [[n.stage, n.role, n.model, n.samples, [position[i] for i in n.inputs], *_set(n)] for n in self.nodes]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 
     def to_dict(self) -> dict[str, Any]:
@@ -132,12 +147,32 @@ class Graph:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Graph:
-        """The graph that `to_dict` wrote.
+        """The graph that `to_dict` wrote, or that somebody else says is one.
 
         Raises:
-            GraphError: a rule is broken.
+            GraphError: it is no record of a graph, or a rule is broken.
         """
-        return cls(tuple(Node(**{**n, "inputs": tuple(n["inputs"])}) for n in data["nodes"]))
+        return cls(tuple(_node(record) for record in _list(data.get("nodes"), "nodes")))
+
+    def to_json(self) -> str:
+        """The graph as a versioned JSON text; `from_json` is the inverse."""
+        return json.dumps({"apportion_graph": FORMAT, **self.to_dict()}, indent=2)
+
+    @classmethod
+    def from_json(cls, text: str) -> Graph:
+        """The graph that `to_json` wrote.
+
+        Raises:
+            GraphError: it is no such text, or of a later version, or a rule is broken.
+        """
+        try:
+            data = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise GraphError(f"a graph must be a JSON object, but {error}; write one with `to_json`.") from None
+        version = data.get("apportion_graph") if isinstance(data, dict) else None
+        if version != FORMAT:
+            raise GraphError(f"`apportion_graph` must be {FORMAT}, got {version!r}; write it with this version.")
+        return cls.from_dict(data)
 
     def to_networkx(self) -> nx.DiGraph[str]:
         """The graph as a `networkx.DiGraph` with stage, role, model and samples as node attributes."""
@@ -166,6 +201,32 @@ def calls_of(graph: Graph, node: Node) -> int:
     if not role.calls_model:
         return 0
     return node.samples * (sum(graph.widths[n.id] for n in graph.candidates(node)) if role.each else 1)
+
+
+def _node(record: object) -> Node:
+    """A node of which nothing is known to be right."""
+    if not isinstance(record, Mapping):
+        raise GraphError(f"a node must be an object, got {record!r:.60}; write {{id, stage, role, model, inputs}}.")
+    for name, value in record.items():
+        types = FIELDS.get(name)
+        if types is None:
+            raise GraphError(f"a node has {', '.join(FIELDS)}, got {str(name)[:60]!r}; leave it out.")
+        if type(value) not in types:
+            shown = " or ".join("null" if kind is type(None) else kind.__name__ for kind in types)
+            raise GraphError(f"`{name}` of a node must be {shown}, got {value!r:.60}; mend it.")
+    for name in ("id", "stage", "role"):
+        if name not in record:
+            raise GraphError(f"a node must have `{name}`, but {record!r:.60} has none; add it.")
+    inputs = _list(record.get("inputs", []), "inputs")
+    if not all(isinstance(source, str) for source in inputs):
+        raise GraphError(f"`inputs` must be a list of node ids, got {inputs!r:.60}; mend it.")
+    return Node(**{**record, "inputs": tuple(inputs)})
+
+
+def _list(value: object, name: str) -> Sequence[Any]:
+    if not isinstance(value, list | tuple):
+        raise GraphError(f"`{name}` must be a list, got {value!r:.60}; mend it.")
+    return value
 
 
 def _set(node: Node) -> tuple[float | None, ...]:

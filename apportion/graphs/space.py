@@ -1,97 +1,98 @@
-"""The search space: what may be chosen for each stage, and how a choice becomes a graph.
+"""The search space: what may be chosen for each stage, and how a choice becomes a graph and back.
 
-One flat set of named parameters serves every sampler. Parameters that a template does not use are ignored, so that
-several parameter sets may build one graph; compare graphs by their key.
+One flat set of named parameters serves Optuna, REINFORCE and agents. Parameters that a choice leaves unused are
+ignored, so that several parameter sets may build one graph; compare graphs by their key.
 """
 
 from __future__ import annotations
 
-import itertools
+import json
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from apportion.errors import GraphError
 from apportion.graphs.graph import Graph, Node
-from apportion.graphs.templates import TEMPLATES, StageChoice
+from apportion.graphs.parameters import Parameter, Params, Value
+from apportion.graphs.slots import SlotStage
+from apportion.graphs.templates import TEMPLATES, StageChoice, TemplateStage
 
-Value = str | int
-Params = Mapping[str, Value]
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
 
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """A parameter that takes one of several words."""
-
-    values: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Count:
-    """A parameter that takes a whole number from `least` to `most`."""
-
-    least: int
-    most: int
-
-
-@dataclass(frozen=True, slots=True)
-class TemplateStage:
-    """What may be chosen for one stage.
-
-    Attributes:
-        samples: least and most samples of the templates that draw several.
-        scorer: the model that grades in `best_of_n`; None is the stage's own model.
-        reads: earlier stages that the prompt reads.
-    """
-
-    name: str
-    models: tuple[str, ...]
-    templates: tuple[str, ...]
-    samples: tuple[int, int]
-    scorer: str | None = None
-    reads: tuple[str, ...] = ()
-
-    @property
-    def count(self) -> Count:
-        """The range of samples where a template draws several: never below 2."""
-        return Count(max(2, self.samples[0]), max(2, self.samples[1]))
+Stage = TemplateStage | SlotStage
+MOST_LISTED = 200_000  # settings of a stage that are gone through to list its graphs
+MOST_TEXT = 100_000  # characters of a proposal
 
 
 @dataclass(frozen=True)
 class SearchSpace:
     """All graphs that a study may propose: a chain of stages, each with its own choice."""
 
-    stages: tuple[TemplateStage, ...]
+    stages: tuple[Stage, ...]
 
     @cached_property
-    def parameters(self) -> Mapping[str, Choice | Count]:
-        """Every parameter by name: `<stage>.template`, `<stage>.model`, `<stage>.samples`."""
-        parameters: dict[str, Choice | Count] = {}
-        for stage in self.stages:
-            parameters[f"{stage.name}.template"] = Choice(stage.templates)
-            parameters[f"{stage.name}.model"] = Choice(stage.models)
-            if set(stage.templates) != {"single"}:
-                parameters[f"{stage.name}.samples"] = stage.count
-        return parameters
+    def parameters(self) -> Mapping[str, Parameter]:
+        """Every parameter by name."""
+        return {name: parameter for stage in self.stages for name, parameter in stage.parameters.items()}
+
+    def distributions(self) -> dict[str, BaseDistribution]:
+        """The parameters in Optuna's terms."""
+        return {name: parameter.distribution() for name, parameter in self.parameters.items()}
 
     def build(self, params: Params) -> Graph:
         """The graph that a complete set of parameters stands for.
 
         Raises:
-            GraphError: a parameter is missing or out of the space.
+            GraphError: a parameter is missing or out of the space, or the graph cannot run.
         """
         self.check(params)
         nodes: list[Node] = []
         outputs: dict[str, str] = {}
         for stage in self.stages:
-            model = str(params[f"{stage.name}.model"])
-            samples = int(params.get(f"{stage.name}.samples", 1))
-            upstream = tuple(outputs[name] for name in stage.reads)
-            choice = StageChoice(stage.name, model, samples, stage.scorer or model, upstream)
-            nodes.extend(TEMPLATES[str(params[f"{stage.name}.template"])](choice))
+            nodes.extend(stage.nodes(_of(stage, params), tuple(outputs[name] for name in stage.reads)))
             outputs[stage.name] = nodes[-1].id
         return Graph(tuple(nodes))
+
+    def params(self, graph: Graph) -> dict[str, Value]:
+        """Parameters that build a graph of the same key; `build` is the inverse.
+
+        Raises:
+            GraphError: the graph is not of the space.
+        """
+        found: dict[str, Value] = {}
+        for stage in self.stages:
+            found |= stage.choices([node for node in graph.nodes if node.stage == stage.name] or [graph.output])
+        if self.build(found).key != graph.key:
+            raise GraphError(
+                f"a graph must be one that the space can build, but this one differs:\n{graph}\nchange the space."
+            )
+        return found
+
+    def parse(self, proposal: str | Mapping[str, object]) -> dict[str, Value]:
+        """Parameters from what a model or a user wrote: a JSON object of parameters, or a graph with `nodes`.
+
+        Parameters of slots that the proposal does not use may be left out.
+
+        Raises:
+            GraphError: it is no JSON object, or not of the space.
+        """
+        given = _object(proposal) if isinstance(proposal, str) else proposal
+        if "nodes" in given:
+            return self.params(Graph.from_dict(given))
+        for name in given.keys() - self.parameters.keys():
+            raise GraphError(f"parameters must be {_few(self.parameters)}, got {str(name)[:60]!r}; leave it out.")
+        for name, value in given.items():
+            self.parameters[name].check(name, value)
+        first = {name: parameter.values[0] for name, parameter in self.parameters.items()}
+        params: dict[str, Value] = {**first, **given}  # type: ignore[dict-item]  # checked above
+        absent = [name for stage in self.stages for name in stage.used(params) if name not in given]
+        if absent:
+            raise GraphError(f"what a proposal uses must be chosen in full, but `{absent[0]}` is absent; add it.")
+        self.build(params)
+        return params
 
     def check(self, params: Params) -> None:
         """Refuse parameters that are not of the space.
@@ -100,28 +101,40 @@ class SearchSpace:
             GraphError: a name or a value is not of the space; types count (`True` is not 1).
         """
         for name in params.keys() - self.parameters.keys():
-            raise GraphError(f"parameters must be {', '.join(self.parameters)}, got {name!r}; leave it out.")
+            raise GraphError(f"parameters must be {_few(self.parameters)}, got {name!r}; leave it out.")
         for name, parameter in self.parameters.items():
-            value = params.get(name)
-            if isinstance(parameter, Choice) and not (isinstance(value, str) and value in parameter.values):
-                raise GraphError(f"`{name}` must be one of {', '.join(parameter.values)}, got {value!r}; choose one.")
-            if isinstance(parameter, Count) and not (type(value) is int and parameter.least <= value <= parameter.most):
-                raise GraphError(
-                    f"`{name}` must be a whole number from {parameter.least} to {parameter.most}, "
-                    f"got {value!r}; choose one."
-                )
+            parameter.check(name, params.get(name))
+
+    @cached_property
+    def settings(self) -> int:
+        """Number of parameter sets: an upper bound of the number of graphs, cheap for any space."""
+        return math.prod(len(parameter.values) for parameter in self.parameters.values())
+
+    @cached_property
+    def listable(self) -> bool:
+        """Whether the graphs are few enough to be listed."""
+        return all(_settings(stage) <= MOST_LISTED for stage in self.stages)
 
     @cached_property
     def _stage_points(self) -> tuple[tuple[dict[str, Value], ...], ...]:
-        return tuple(tuple(_stage_grid(stage)) for stage in self.stages)
+        return tuple(tuple(_distinct(stage)) for stage in self.stages)
 
     @cached_property
     def size(self) -> int:
-        """Number of distinct graphs."""
-        return math.prod(len(points) for points in self._stage_points)
+        """Number of distinct graphs; where they cannot be listed, the number of parameter sets."""
+        return math.prod(len(points) for points in self._stage_points) if self.listable else self.settings
 
     def point(self, index: int) -> dict[str, Value]:
-        """Parameters of one distinct graph, by its place (0 to `size` - 1) in a fixed order."""
+        """Parameters of one distinct graph, by its place (0 to `size` - 1) in a fixed order.
+
+        Raises:
+            GraphError: the space is too large to be listed.
+        """
+        if not self.listable:
+            raise GraphError(
+                f"a stage's graphs are listed up to {MOST_LISTED} settings, and this space has {self.settings:.3g} in "
+                "all; use fewer slots, or a sampler other than grid."
+            )
         params: dict[str, Value] = {}
         for points in reversed(self._stage_points):
             index, place = divmod(index, len(points))
@@ -140,25 +153,58 @@ class SearchSpace:
         Returns:
             The graph, and its parameters if the space has it, else None.
         """
-        params: dict[str, Value] = {}
+        nodes: list[Node] = []
+        outputs: dict[str, str] = {}
         for stage in self.stages:
-            params[f"{stage.name}.template"] = template
-            params[f"{stage.name}.model"] = model if model in stage.models else stage.models[0]
-            params[f"{stage.name}.samples"] = stage.count.most
-        everywhere = SearchSpace(tuple(replace(stage, templates=("single", "vote")) for stage in self.stages))
-        graph = everywhere.build(params)
-        if any(template not in stage.templates for stage in self.stages):
+            own = model if model in stage.models else stage.models[0]
+            upstream = tuple(outputs[name] for name in stage.reads)
+            nodes += TEMPLATES[template](StageChoice(stage.name, own, stage.widest, own, upstream))
+            outputs[stage.name] = nodes[-1].id
+        graph = Graph(tuple(nodes))
+        try:
+            return graph, self.params(graph)
+        except GraphError:
             return graph, None
-        return graph, {name: params[name] for name in self.parameters}
 
 
-def _stage_grid(stage: TemplateStage) -> Iterator[dict[str, Value]]:
-    count = stage.count
-    for template, model in itertools.product(stage.templates, stage.models):
-        params: dict[str, Value] = {f"{stage.name}.template": template, f"{stage.name}.model": model}
-        if set(stage.templates) == {"single"}:
-            yield params
-        else:
-            most = count.least if template == "single" else count.most
-            for samples in range(count.least, most + 1):
-                yield {**params, f"{stage.name}.samples": samples}
+def _of(stage: Stage, params: Params) -> dict[str, Value]:
+    return {name: params[name] for name in stage.parameters}
+
+
+def _settings(stage: Stage) -> int:
+    return math.prod(len(parameter.values) for parameter in stage.parameters.values())
+
+
+def _distinct(stage: Stage) -> Iterator[dict[str, Value]]:
+    """Settings of a stage, one for each graph that can run."""
+    alone = SearchSpace((stage,))
+    seen: set[str] = set()
+    upstream = tuple(stage.reads)
+    for point in stage.points():
+        try:
+            nodes = stage.nodes(point, upstream)
+            key = Graph((*(Node(name, name, "generator", "m") for name in upstream), *nodes)).key
+        except GraphError:
+            continue
+        if key not in seen:
+            seen.add(key)
+            yield {name: point[name] for name in alone.parameters if name in point}
+
+
+def _object(text: str) -> Mapping[str, object]:
+    """The JSON object that a text is."""
+    if len(text) > MOST_TEXT:
+        raise GraphError(f"a proposal must have at most {MOST_TEXT} characters, got {len(text)}; shorten it.")
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise GraphError(f"a proposal must be a JSON object, but {error}; write one.") from None
+    if not isinstance(value, dict):
+        raise GraphError(f"a proposal must be a JSON object, got {type(value).__name__}; write one.")
+    return value
+
+
+def _few(names: Mapping[str, object]) -> str:
+    """Names for an error: all of a small space, some of a large one."""
+    listed = list(names)
+    return ", ".join(listed) if len(listed) <= 12 else f"{', '.join(listed[:12])} … ({len(listed)} in all)"

@@ -1,4 +1,4 @@
-"""The ways of answering one stage, each a small subgraph of a model and a number of samples.
+"""A stage that is answered in one of a few ways, each a small subgraph of a model and a number of samples.
 
 `single`     one call.
 `vote`       n samples, majority of the parsed values (self-consistency, arXiv 2203.11171).
@@ -9,10 +9,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
+from apportion.errors import GraphError
 from apportion.graphs.graph import Node
+from apportion.graphs.parameters import Choice, Count, Parameter, Params, Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,3 +79,88 @@ TEMPLATES: Mapping[str, Callable[[StageChoice], tuple[Node, ...]]] = {
     "best_of_n": best_of_n,
     "refine": refine,
 }
+
+
+@dataclass(frozen=True)
+class TemplateStage:
+    """What may be chosen for one stage, as templates.
+
+    Attributes:
+        samples: least and most samples of the templates that draw several.
+        scorer: the model that grades in `best_of_n`; None is the stage's own model.
+        reads: earlier stages that the prompt reads.
+    """
+
+    name: str
+    models: tuple[str, ...]
+    templates: tuple[str, ...]
+    samples: tuple[int, int]
+    scorer: str | None = None
+    reads: tuple[str, ...] = ()
+
+    @property
+    def count(self) -> Count:
+        """The range of samples where a template draws several: never below 2."""
+        return Count(max(2, self.samples[0]), max(2, self.samples[1]))
+
+    @property
+    def widest(self) -> int:
+        """Samples that a template may draw."""
+        return self.count.most
+
+    @cached_property
+    def parameters(self) -> dict[str, Parameter]:
+        """`<stage>.template`, `<stage>.model` and, where some template draws several, `<stage>.samples`."""
+        parameters: dict[str, Parameter] = {
+            f"{self.name}.template": Choice(self.templates),
+            f"{self.name}.model": Choice(self.models),
+        }
+        if set(self.templates) != {"single"}:
+            parameters[f"{self.name}.samples"] = self.count
+        return parameters
+
+    def nodes(self, params: Params, upstream: tuple[str, ...]) -> tuple[Node, ...]:
+        """The stage's nodes."""
+        model = str(params[f"{self.name}.model"])
+        samples = int(params.get(f"{self.name}.samples", 1))
+        choice = StageChoice(self.name, model, samples, self.scorer or model, upstream)
+        return TEMPLATES[str(params[f"{self.name}.template"])](choice)
+
+    def choices(self, nodes: Sequence[Node]) -> dict[str, Value]:
+        """Parameters that give such nodes.
+
+        Raises:
+            GraphError: no template gives them.
+        """
+        wanted = _shape(nodes)
+        for point in self.points():
+            if _shape(self.nodes(point, ())) == wanted:
+                return point
+        raise GraphError(
+            f"{self.name!r} must be answered by one of {', '.join(self.templates)} within its models and samples, "
+            f"but the graph has {', '.join(str(node) for node in nodes)}; choose one of them."
+        )
+
+    def used(self, params: Params) -> list[str]:
+        """Names of the parameters that shape the stage."""
+        single = params[f"{self.name}.template"] == "single"
+        return [name for name in self.parameters if not (single and name.endswith(".samples"))]
+
+    def points(self) -> Iterator[dict[str, Value]]:
+        """Parameters of every distinct way of answering."""
+        for template, model in itertools.product(self.templates, self.models):
+            params: dict[str, Value] = {f"{self.name}.template": template, f"{self.name}.model": model}
+            if set(self.templates) == {"single"}:
+                yield params
+            else:
+                most = self.count.least if template == "single" else self.count.most
+                for samples in range(self.count.least, most + 1):
+                    yield {**params, f"{self.name}.samples": samples}
+
+
+def _shape(nodes: Sequence[Node]) -> list[object]:
+    """What nodes are but for their ids and for what they read of other stages."""
+    place = {node.id: i for i, node in enumerate(nodes)}
+    return [
+        (n.role, n.model, n.samples, n.temperature, n.keep, [place[i] for i in n.inputs if i in place]) for n in nodes
+    ]

@@ -13,9 +13,10 @@ import optuna
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
-from apportion.graphs.space import SearchSpace, Value
+from apportion.graphs.parameters import Value
+from apportion.graphs.space import SearchSpace
 from apportion.search.objectives import Objective
-from apportion.search.samplers import FIXED_ORDER, SAMPLERS, distributions
+from apportion.search.samplers import FIXED_ORDER, SAMPLERS
 from apportion.search.trial import Trial
 
 SEED_STRIDE = 100_003  # a prime, so that neighbouring study seeds do not share trial seeds
@@ -36,7 +37,7 @@ class Engine:
         self._seed = seed
         self._trials = trials
         self._objectives = objectives
-        self._distributions = distributions(space)
+        self._distributions = space.distributions()
         self._fixed = SAMPLERS[sampler](space, seed, trials) if sampler in FIXED_ORDER else None
         self._study = optuna.create_study(directions=directions(objectives), sampler=self._seeded(0))
         self._asked: dict[int, optuna.Trial] = {}
@@ -86,7 +87,7 @@ def frozen(trial: Trial, space: SearchSpace, objectives: Sequence[Objective]) ->
         state=TrialState.FAIL if values is None else TrialState.COMPLETE,
         values=values,
         params=dict(trial.params or {}),
-        distributions=distributions(space) if trial.params is not None else {},
+        distributions=space.distributions() if trial.params is not None else {},
         system_attrs=dict(trial.memory),
         user_attrs=_attributes(trial),
         constraints=dict(trial.violations) or None,

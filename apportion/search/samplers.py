@@ -8,13 +8,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
+from optuna.distributions import BaseDistribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
-from apportion.graphs.space import Choice, SearchSpace
+from apportion.graphs.space import SearchSpace
 
 SamplerFactory = Callable[[SearchSpace, int, int], BaseSampler]
 """Search space, seed and planned trials to a sampler."""
@@ -32,7 +32,7 @@ class GridSampler(BaseSampler):
 
     def __init__(self, space: SearchSpace, seed: int, trials: int) -> None:
         self._order = [space.point(place) for place in _places(space.size, trials + SPARE_POINTS, seed)]
-        self._parameters = distributions(space)
+        self._parameters = space.distributions()
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """All parameters, so that they are chosen together."""
@@ -73,16 +73,6 @@ class SteadyNSGAIISampler(NSGAIISampler):
     def select_parent(self, study: Study, generation: int) -> list[FrozenTrial]:
         """The same parents, by number."""
         return sorted(super().select_parent(study, generation), key=lambda trial: trial.number)
-
-
-def distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
-    """The space's parameters as Optuna distributions."""
-    return {
-        name: CategoricalDistribution(parameter.values)
-        if isinstance(parameter, Choice)
-        else IntDistribution(parameter.least, parameter.most)
-        for name, parameter in space.parameters.items()
-    }
 
 
 def _random(space: SearchSpace, seed: int, trials: int) -> BaseSampler:

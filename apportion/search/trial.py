@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 from apportion.graphs.graph import Graph
-from apportion.graphs.space import Value
+from apportion.graphs.parameters import Value
 from apportion.statistics import Interval
 
 TrialState = Literal["running", "complete", "infeasible", "failed", "pruned", "repeated"]

@@ -9,11 +9,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from apportion.errors import GraphError
-from apportion.graphs.space import Choice, Count, SearchSpace, TemplateStage
+from apportion.graphs.parameters import Choice, Count
+from apportion.graphs.space import SearchSpace
+from apportion.graphs.templates import TemplateStage
 from tests.strategies import params, spaces
 
 PLAIN = TemplateStage("plain", ("small", "large"), ("single",), (1, 1))
-RICH = TemplateStage("rich", ("small", "large"), ("single", "vote", "best_of_n"), (1, 3), scorer="large", reads=("plain",))
+RICH = TemplateStage(
+    "rich", ("small", "large"), ("single", "vote", "best_of_n"), (1, 3), scorer="large", reads=("plain",)
+)
 SPACE = SearchSpace((PLAIN, RICH))
 CHOICE = {"plain.template": "single", "plain.model": "small", "rich.template": "vote", "rich.model": "large"}
 slow = settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])

@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from apportion.graphs.graph import Graph
-from apportion.graphs.space import SearchSpace, TemplateStage
+from apportion.graphs.space import SearchSpace
+from apportion.graphs.templates import TemplateStage
 from apportion.search.objectives import Constraint, Objective
 from apportion.search.plan import Plan
 from apportion.search.problem import Row

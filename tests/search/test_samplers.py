@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, IntDistribution
 
-from apportion.graphs.space import SearchSpace, TemplateStage
-from apportion.search.samplers import FIXED_ORDER, SAMPLERS, GridSampler, distributions
+from apportion.graphs.space import SearchSpace
+from apportion.graphs.templates import TemplateStage
+from apportion.search.samplers import FIXED_ORDER, SAMPLERS, GridSampler
 from tests.search.kit import SPACE, TINY
 from tests.strategies import spaces
 
@@ -23,7 +24,7 @@ def visited(space: SearchSpace, trials: int, seed: int = 0, before: list[dict[st
     for params in before or []:
         study.enqueue_trial(params)
     for _ in range(trials):
-        study.tell(study.ask(distributions(space)), 0.0)
+        study.tell(study.ask(space.distributions()), 0.0)
     return [trial.params for trial in study.get_trials(deepcopy=False)]
 
 
@@ -72,7 +73,7 @@ def test_an_objective_function_may_use_it() -> None:
 
 
 def test_distributions() -> None:
-    assert distributions(TINY) == {
+    assert TINY.distributions() == {
         "answer.template": CategoricalDistribution(("single", "vote")),
         "answer.model": CategoricalDistribution(("small", "large")),
         "answer.samples": IntDistribution(2, 3),
@@ -94,4 +95,4 @@ def test_a_grid_of_more_points_than_atoms_is_not_listed() -> None:
     space = SearchSpace(tuple(replace(stage, name=f"s{i}") for i in range(100)))
     assert space.size > 10**200
     study = optuna.create_study(sampler=GridSampler(space, 0, 10))
-    assert dict(study.ask(distributions(space)).params) in GridSampler(space, 0, 10)._order
+    assert dict(study.ask(space.distributions()).params) in GridSampler(space, 0, 10)._order

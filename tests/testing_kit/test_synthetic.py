@@ -7,7 +7,8 @@ import asyncio
 import pytest
 
 from apportion.graphs.graph import Graph
-from apportion.graphs.space import SearchSpace, TemplateStage
+from apportion.graphs.space import SearchSpace
+from apportion.graphs.templates import TemplateStage
 from apportion.search.problem import Measurement, Problem
 from apportion.testing.synthetic import SyntheticModel, SyntheticProblem
 
