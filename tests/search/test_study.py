@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -12,6 +11,7 @@ from hypothesis import strategies as st
 from apportion.errors import LimitReached
 from apportion.graphs.graph import Graph
 from apportion.graphs.space import SearchSpace
+from apportion.graphs.templates import TemplateStage
 from apportion.search.objectives import Constraint, front
 from apportion.search.plan import MOST_HELD
 from apportion.search.problem import Row
@@ -51,7 +51,7 @@ def test_baselines_come_first() -> None:
 
 
 def test_baselines_outside_of_the_space_are_measured_all_the_same() -> None:
-    space = SearchSpace((replace(TINY.stages[0], templates=("vote",)),))
+    space = SearchSpace((TemplateStage("answer", ("small", "large"), ("vote",), (1, 3)),))
     made = study(plan(space, sampler="grid"))
     outcome = finish(made)
     assert [trial.params is None for trial in made.trials[:BASELINES]] == [True, True, False, False]
@@ -93,7 +93,7 @@ def test_the_best_graph_within_the_budget_is_found() -> None:
     winner = outcome.closing.winner
     assert problem.strength(winner.graph) == pytest.approx(best(problem, SPACE, budget), abs=0.01)
     assert best(problem, SPACE) > best(problem, SPACE, budget) + 0.01
-    assert {t.state for t in made.trials} == {"complete", "infeasible", "repeated"}
+    assert {t.state for t in made.trials} >= {"complete", "infeasible"}
     assert all((t.mean("flops") > 2e10) == (t.state == "infeasible") for t in made.trials if t.state != "repeated")
     over = next(t for t in made.trials if t.state == "infeasible")
     assert over.reason == f"`budget.flops` is 2e+10, and it takes {over.mean('flops'):g}."
