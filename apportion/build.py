@@ -108,15 +108,13 @@ def build(loaded: LoadedSpec, out: Path) -> Search:
         StoreError: the folder is in use or belongs to another task.
     """
     spec = loaded.spec
-    base = loaded.path.parent
-    keys = _api_keys(spec)
+    endpoints = endpoints_of(spec, loaded.path.parent)
     bank = loaded.resolve(spec.bank) if spec.bank else None
     folder = RunFolder.start(out, fingerprint(loaded), bank)
     try:
         allowance = _allowance(spec, folder)
-        endpoints = {name: _endpoint(name, model, base, keys) for name, model in spec.models.items()}
         dispatcher = Dispatcher(folder.calls, endpoints, allowance)
-        environment = Environment({stage.name: _stage(stage) for stage in spec.stages}, dispatcher)
+        environment = Environment(stages_of(spec), dispatcher)
         examples = _examples(loaded)
         window = 2 * sum(model.concurrency for model in spec.models.values())
         answers = {name: _answer(e.kind, e.options.model_dump()) for name, e in spec.evaluators.items()}
@@ -127,6 +125,24 @@ def build(loaded: LoadedSpec, out: Path) -> Search:
         folder.close()
         raise
     return Search(folder, study, dispatcher, benchmark, allowance, spec)
+
+
+def stages_of(spec: TaskSpec) -> dict[str, Stage]:
+    """How each stage of a spec is asked and read, by name."""
+    return {stage.name: _stage(stage) for stage in spec.stages}
+
+
+def endpoints_of(spec: TaskSpec, base: Path) -> dict[str, Endpoint]:
+    """The models of a spec, ready to be called; local servers start with their first call.
+
+    Args:
+        base: where relative paths of model files begin.
+
+    Raises:
+        SpecError: a key or a model file is missing on this machine.
+    """
+    keys = _api_keys(spec)
+    return {name: _endpoint(name, model, base, keys) for name, model in spec.models.items()}
 
 
 def space_of(spec: TaskSpec) -> SearchSpace:

@@ -1,15 +1,22 @@
 """What a call costs on paper: FLOPs, USD and seconds from a model card and token counts.
 
 One module holds every cost formula with its source; evaluators, ledger and reports call it.
-It knows nothing of prompts, servers or searches.
+It knows nothing of prompts, graphs, servers or searches.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 COSTS = ("calls", "tokens", "flops", "usd", "latency_s")
 """Metrics that every answer has without an evaluator."""
+
+# AgentTTS's unit of compute (arXiv 2508.00890): one pass of a 3B model over 128 prompt and 64 completion tokens.
+UNIT_PARAMETERS, UNIT_PROMPT_TOKENS, UNIT_COMPLETION_TOKENS = 3e9, 128, 64
+
+B200_FLOPS_PER_BYTE = 562.5
+"""Arithmetic intensity of a B200, the device of the Kinetics scaling law (arXiv 2506.05333)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +29,8 @@ class ModelCard:
         width: model dimension; 0 leaves the attention term out.
         prompt_usd_per_mtok: USD per million prompt tokens; None is unknown, never 0.
         completion_usd_per_mtok: USD per million completion tokens; None is unknown, never 0.
+        kv_elements_per_token: keys and values kept for a token, 2 · KV heads · head dimension · layers; 0 is unknown.
+        gqa_ratio: query heads that share one KV head; 0 is unknown.
     """
 
     name: str
@@ -30,6 +39,8 @@ class ModelCard:
     width: int = 0
     prompt_usd_per_mtok: float | None = None
     completion_usd_per_mtok: float | None = None
+    kv_elements_per_token: int = 0
+    gqa_ratio: int = 0
 
     @property
     def priced(self) -> bool:
@@ -86,3 +97,68 @@ def call_usd(card: ModelCard, prompt_tokens: float, completion_tokens: float) ->
 def call_latency_s(rates: Rates, prompt_tokens: float, completion_tokens: float) -> float:
     """Seconds of one call at the probed rates: Np / prefill + Nd / decode."""
     return prompt_tokens / rates.prefill_tok_s + completion_tokens / rates.decode_tok_s
+
+
+def node_flops(card: ModelCard, question_tokens: float, answer_tokens: float, in_degree: int) -> float:
+    """FLOPs of a node that reads the question and the answers of `in_degree` others: Np = A + d·Bt, Nd = Bt.
+
+    Source: the FLOPs budget of Agent-REINFORCE (arXiv 2511.00086); quadratic in the in-degree.
+    """
+    return call_flops(card, question_tokens + in_degree * answer_tokens, answer_tokens)
+
+
+def units(parameters: float, prompt_tokens: float, completion_tokens: float, samples: float) -> float:
+    """AgentTTS's budget units of S samples: B(S) = 2·[(a·p / r)·(r + S) - 1].
+
+    With a = M / 3e9, r = Np / Nd and p = Np / 128 that is (a·(Np + S·Nd) - 128) / 64: the samples that the unit's 3B
+    model could draw on the unit's prompt for the same FLOPs. Each stage's units leave out one unit prompt, so they are
+    affine in FLOPs, not a ratio. Source: arXiv 2508.00890.
+
+    Args:
+        parameters: active parameters, a count.
+    """
+    scale = parameters / UNIT_PARAMETERS
+    return (scale * (prompt_tokens + samples * completion_tokens) - UNIT_PROMPT_TOKENS) / UNIT_COMPLETION_TOKENS
+
+
+def samples_for(units: float, parameters: float, prompt_tokens: float, completion_tokens: float) -> float:
+    """Samples that so many units pay for, the inverse of `units`: S(B) = r·[(B/2 + 1) / (a·p) - 1].
+
+    Below 1, or even below 0, where the units do not cover one pass. Source: AgentTTS (arXiv 2508.00890).
+    """
+    tokens = (units * UNIT_COMPLETION_TOKENS + UNIT_PROMPT_TOKENS) * UNIT_PARAMETERS / parameters
+    return (tokens - prompt_tokens) / completion_tokens
+
+
+def whole_samples_for(units: float, parameters: float, prompt_tokens: float, completion_tokens: float) -> int:
+    """Whole samples that so many units pay for; 0 where they do not cover one pass."""
+    # What exactly one pass costs may come back as 0.999... samples: a millionth of a sample is forgiven.
+    return max(0, math.floor(samples_for(units, parameters, prompt_tokens, completion_tokens) + 1e-6))
+
+
+def eflops(
+    card: ModelCard,
+    prompt_tokens: float,
+    completion_tokens: float,
+    samples: int = 1,
+    flops_per_byte: float = B200_FLOPS_PER_BYTE,
+) -> float | None:
+    """Equivalent FLOPs to generate N samples of one prompt, with the traffic of their KV cache counted as FLOPs.
+
+    2·N·P·Lo + 2·r·N·Li·D·Lo + r·N·D·Lo² + I·(2·Li·D·Lo + N·D·Lo²), with D KV elements a token, two bytes each, and
+    GQA ratio r. The samples share the prompt's cache; loading the parameters is spread over a large batch and left
+    out, and so is encoding the prompt. Source: the Kinetics scaling law (arXiv 2506.05333).
+
+    Args:
+        flops_per_byte: arithmetic intensity I of the device.
+
+    Returns:
+        None when the card does not know its KV elements or its GQA ratio.
+    """
+    if not (card.kv_elements_per_token and card.gqa_ratio):
+        return None
+    prompt_kv = 2 * prompt_tokens * card.kv_elements_per_token * completion_tokens
+    completion_kv = samples * card.kv_elements_per_token * completion_tokens**2
+    compute = 2 * samples * card.parameters * completion_tokens
+    attention = card.gqa_ratio * (samples * prompt_kv + completion_kv)
+    return compute + attention + flops_per_byte * (prompt_kv + completion_kv)
