@@ -1,0 +1,337 @@
+"""A distribution over the graphs of a search space: one logit a value of every parameter, an edge has one.
+
+Graphs are drawn as in Agent-REINFORCE (arXiv 2511.00086), many at a time: models within what is left of a nominal
+budget, edges under a sparse prior, roles in topological order given what they read. Every condition (a path to the
+final node, the roles' rules, the budget) holds by construction, so nothing is drawn again, and the log-probability is
+that of what was drawn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn.functional import logsigmoid
+
+from apportion.errors import GraphError
+from apportion.graphs.graph import Graph
+from apportion.graphs.parameters import Params, Value
+from apportion.graphs.probabilistic.batch import Batch, StageBatch
+from apportion.graphs.probabilistic.choosing import Chance, Chooser, Given, Greedy, pick
+from apportion.graphs.probabilistic.layout import Layout, edge_names, last_names, slot_names
+from apportion.graphs.probabilistic.purchases import Bought, Market, Prices
+from apportion.graphs.probabilistic.slots import SlotMaker
+from apportion.graphs.slots import FINAL, SlotStage
+from apportion.graphs.space import SearchSpace
+from apportion.graphs.templates import TemplateStage
+
+EDGE_SHIFT = -2.0  # sigmoid(0 - 2) = 0.119: the sparse prior of Agent-REINFORCE's released code at temperature 1
+MOST_LOGIT = 30.0  # sigmoid is 1 - 1e-13 there; more would only make gradients vanish
+
+
+class ProbabilisticGraph(torch.nn.Module):
+    """A distribution over the graphs of a space.
+
+    Args:
+        prices: by stage and model, the nominal cost of one call; needed with a budget.
+        budget: bound on the nominal cost of a drawn graph; None for none.
+        edge_shift: added to the logit of every edge.
+        fuser_rule: draw fusers as Agent-REINFORCE does: likelier by half where they read no fuser, else never.
+
+    Attributes:
+        logits: every logit, a flat vector; `layout` says which is whose.
+
+    Raises:
+        GraphError: the budget covers no graph, or a price is missing.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        prices: Prices | None = None,
+        budget: float | None = None,
+        edge_shift: float = EDGE_SHIFT,
+        *,
+        fuser_rule: bool = False,
+    ) -> None:
+        super().__init__()
+        self.space = space
+        self.layout = Layout(space)
+        self.edge_shift = edge_shift
+        self.logits = torch.nn.Parameter(torch.zeros(self.layout.size, dtype=torch.float64))
+        self._market = Market(space, self.layout, prices or {}, budget)
+        self._slotted = [stage for stage in space.stages if isinstance(stage, SlotStage)]
+        self._templates = [stage for stage in space.stages if isinstance(stage, TemplateStage)]
+        self._makers = {s.name: SlotMaker(s, edge_shift, fuser_rule=fuser_rule) for s in self._slotted}
+        self._count = sum(stage.slots for stage in self._slotted)
+        self._random_order = any(stage.free_order for stage in self._slotted)
+
+    # Drawing
+
+    def sample(self, n: int, generator: torch.Generator) -> Batch:
+        """Draw n graphs."""
+        order = None
+        if self._random_order:
+            order = torch.rand(n, self._count, generator=generator).argsort(1)
+        return self._make(n, Chance(generator), order, None)
+
+    def log_prob(self, batch: Batch) -> Tensor:
+        """Log-probability of realised graphs under the present logits, differentiable: n.
+
+        Of graphs drawn in random order it is that of the trajectory, given the order. Minus infinity for what cannot
+        be drawn.
+        """
+        return self._make(len(batch), Given(), batch.order, batch).log_prob
+
+    def used_log_prob(self, batch: Batch) -> Tensor:
+        """`log_prob` without the choices that left no trace in the graph; see `Batch.used_log_prob`."""
+        return self._make(len(batch), Given(), batch.order, batch).used_log_prob
+
+    def mode(self) -> dict[str, Value]:
+        """Parameters of the graph that takes the most probable value at every step."""
+        return self.decode(threshold=0.5, most_readers=None)
+
+    def decode(self, threshold: float = 0.55, most_readers: int | None = 2) -> dict[str, Value]:
+        """Parameters of one graph: edges above a probability, each slot read by a few, everything else most probable.
+
+        The final node reads the slot that is most probable there in any case.
+
+        Args:
+            threshold: probability above which an edge stays. Agent-REINFORCE takes 0.55.
+            most_readers: edges that may leave a slot, the most probable first; None for any number. There it is 2.
+        """
+        logits = self.logits.detach().clone()
+        if most_readers is not None:
+            for names in self._edges_by_source():
+                places = sorted((self.layout.blocks[name].start for name in names), key=lambda i: -float(logits[i]))
+                logits[places[most_readers:]] = -torch.inf
+        with torch.no_grad():
+            pruned = torch.func.functional_call(self, {"logits": logits.clamp(min=-1e4)}, (Greedy(threshold),))
+        return self.params(pruned)[0]
+
+    def forward(self, chooser: Chooser) -> Batch:
+        """Make one graph as a chooser has it, slots in their own order."""
+        order = torch.arange(self._count)[None] if self._random_order else None
+        return self._make(1, chooser, order, None)
+
+    # Numbers
+
+    def entropy(self) -> Tensor:
+        """Sum of the entropies of all parameters in nats: an upper bound of that of the graphs, differentiable."""
+        total = torch.zeros((), dtype=self.logits.dtype)
+        for block in self.layout.blocks.values():
+            x = self.logits[block.where]
+            log_p = torch.stack(self._edge_log_p(x)) if block.edge else x.log_softmax(0)
+            total = total - (log_p.exp() * log_p).sum()
+        return total
+
+    def probabilities(self) -> dict[str, dict[Value, float]]:
+        """Probability of every value of every parameter by itself, before any rule or budget."""
+        with torch.no_grad():
+            found: dict[str, dict[Value, float]] = {}
+            for name, block in self.layout.blocks.items():
+                x = self.logits[block.where]
+                p = torch.stack(self._edge_log_p(x)).exp()[:, 0] if block.edge else x.softmax(0)
+                found[name] = dict(zip(block.values, p.tolist(), strict=True))
+        return {name: found[name] for name in self.space.parameters}
+
+    def set_probabilities(self, probabilities: Mapping[str, Mapping[Value, float]]) -> None:
+        """Set the logits of some parameters from probabilities.
+
+        Raises:
+            GraphError: an unknown parameter or value, a probability below 0, or a sum that is not 1.
+        """
+        logits = self.logits.detach().clone()
+        for name, given in probabilities.items():
+            block = self.layout.blocks.get(name)
+            if block is None:
+                raise GraphError(f"probabilities must be of parameters of the space, got {name!r}; leave it out.")
+            p = [float(given.get(value, 0.0)) for value in block.values]
+            strange = [value for value in given if value not in block.values]
+            if strange or not all(0.0 <= q <= 1.0 for q in p) or abs(sum(p) - 1.0) > 1e-6:
+                raise GraphError(
+                    f"`{name}` must give each of {', '.join(map(str, block.values))} a probability, and 1 in all, "
+                    f"got {dict(given)}; mend it."
+                )
+            log_p = torch.tensor(p, dtype=logits.dtype).log()
+            new = (log_p[1:] - log_p[:1] - self.edge_shift) if block.edge else log_p - log_p.max()
+            logits[block.where] = new.clamp(-MOST_LOGIT, MOST_LOGIT)
+        self.set_logits(logits)
+
+    def set_logits(self, logits: Tensor) -> None:
+        """Replace all logits.
+
+        Raises:
+            GraphError: one of them is not finite, or their number is another.
+        """
+        if logits.shape != self.logits.shape or not bool(logits.isfinite().all()):
+            raise GraphError(f"logits must be {self.layout.size} finite numbers, got {logits}; mend them.")
+        with torch.no_grad():
+            self.logits.copy_(logits)
+
+    # Parameters and graphs
+
+    def params(self, batch: Batch) -> list[dict[str, Value]]:
+        """Parameters of realised graphs, ready for `SearchSpace.build`."""
+        columns: dict[str, list[Value]] = {}
+
+        def enter(names: Sequence[str], table: Tensor) -> None:
+            for name, column in zip(names, table.T.tolist(), strict=True):
+                values = self.layout.blocks[name].values
+                columns[name] = [values[max(0, int(place))] for place in column]
+
+        start = 0
+        for stage in self._slotted:
+            made, own = batch.slots[stage.name], slice(start, start + stage.slots)
+            start = own.stop
+            tables = {"model": batch.bought.models[:, own], "samples": batch.bought.samples[:, own]}
+            for key, table in {**tables, "temperature": made.temperatures, "role": made.roles}.items():
+                if names := slot_names(stage, key):
+                    enter(names, table)
+            if stage.pairs:
+                pairs = torch.tensor(stage.pairs) - 1
+                enter(edge_names(stage), made.edges[:, pairs[:, 0], pairs[:, 1]])
+            enter(last_names(stage), made.last)
+            enter([f"{stage.name}.{FINAL}.role"], made.final_role[:, None])
+            if stage.deciding_models:
+                enter([f"{stage.name}.{FINAL}.model"], batch.bought.finals[stage.name][:, None])
+        found = [{name: column[i] for name, column in columns.items()} for i in range(len(batch))]
+        for other in self._templates:
+            points = list(other.points())
+            for params, point in zip(found, batch.bought.points[other.name].tolist(), strict=True):
+                params |= points[point]
+        return [{name: params[name] for name in self.space.parameters} for params in found]
+
+    def graphs(self, batch: Batch) -> list[Graph]:
+        """The graphs of a batch."""
+        return [self.space.build(params) for params in self.params(batch)]
+
+    def batch(self, params: Sequence[Params], order: Sequence[Sequence[int]] | None = None) -> Batch:
+        """Realised graphs from their parameters; the inverse of `params`.
+
+        Args:
+            order: of each graph, as `Batch.order` has it; needed where the space has stages of free order.
+        """
+
+        def places(names: Sequence[str]) -> Tensor:
+            values = [self.layout.blocks[name].values for name in names]
+            return torch.tensor(
+                [[own.index(row[name]) for name, own in zip(names, values, strict=True)] for row in params]
+            )
+
+        n = len(params)
+        nothing = torch.zeros(n, dtype=self.logits.dtype)
+        columns: dict[str, list[Tensor]] = {"model": [], "samples": []}
+        slots: dict[str, StageBatch] = {}
+        bought = Bought(nothing, nothing, nothing)
+        for stage in self._slotted:
+            tables = {
+                key: places(names)
+                if (names := slot_names(stage, key))
+                else torch.zeros(n, stage.slots, dtype=torch.long)
+                for key in ("model", "samples", "temperature", "role")
+            }
+            for key, tensors in columns.items():
+                tensors.append(tables[key])
+            edges = torch.zeros(n, stage.slots, stage.slots, dtype=torch.bool)
+            if stage.pairs:
+                pairs = torch.tensor(stage.pairs) - 1
+                edges[:, pairs[:, 0], pairs[:, 1]] = places(edge_names(stage)).bool()
+            final_role = places([f"{stage.name}.{FINAL}.role"])[:, 0]
+            last = places(last_names(stage)).bool()
+            slots[stage.name] = StageBatch(tables["temperature"], edges, last, tables["role"], final_role)
+            if stage.deciding_models:
+                bought.finals[stage.name] = places([f"{stage.name}.{FINAL}.model"])[:, 0]
+        if self._slotted:
+            bought.models, bought.samples = (torch.cat(tensors, 1) for tensors in columns.values())
+        for other in self._templates:
+            points = list(other.points())
+            bought.points[other.name] = torch.tensor([points.index(_as_listed(other, row)) for row in params])
+        walked = None if order is None else torch.tensor([list(row) for row in order])
+        return Batch(nothing, walked, bought, slots)
+
+    # Making
+
+    def _make(self, n: int, chooser: Chooser, order: Tensor | None, given: Batch | None) -> Batch:
+        """Make n graphs, whatever the way of choosing, and say how probable they are."""
+        bought = self._market.buy(n, self.logits, chooser, order, None if given is None else given.bought)
+        made = Batch(sum(bought.point_log_p.values(), torch.zeros(n, dtype=self.logits.dtype)), order, bought)
+        made.used_log_prob = made.log_prob
+        start = 0
+        for stage in self._slotted:
+            own = slice(start, start + stage.slots)
+            self._make_stage(stage, own, made, chooser, None if given is None else given.slots[stage.name])
+            start = own.stop
+        return made
+
+    def _make_stage(self, stage: SlotStage, own: slice, made: Batch, chooser: Chooser, old: StageBatch | None) -> None:
+        """Make the edges and roles of one stage, and add to the log-probabilities."""
+        maker, logits, bought, n = self._makers[stage.name], self.logits, made.bought, len(made)
+        present = bought.models[:, own] >= 0
+        place = None if made.order is None or not stage.free_order else made.order.argsort(1)[:, own].argsort(1)
+        pair_logits = logits[self.layout.run(edge_names(stage))]
+        edges, could, topological = maker.edges(pair_logits, present, place, chooser, old.edges if old else None)
+        last, last_log_p = maker.last(
+            logits[self.layout.run(last_names(stage))], present, chooser, old.last if old else None
+        )
+        useful = maker.useful(edges, last, topological) & present
+        temperatures, warmth_log_p = self._temperatures(stage, n, chooser, old)
+        nobody = torch.full((n, stage.slots), -1)
+        stage_batch = StageBatch(
+            temperatures, edges, last, old.roles if old else nobody, old.final_role if old else nobody[:, 0]
+        )
+        role_log_p = maker.roles(
+            logits[self.layout.run(slot_names(stage, "role"))].view(stage.slots, -1),
+            logits[self.layout.blocks[f"{stage.name}.{FINAL}.role"].where],
+            stage_batch,
+            bought.samples[:, own] + stage.samples[0],
+            useful,
+            topological,
+            chooser,
+        )
+        made.slots[stage.name] = stage_batch
+        edge_log_p, impossible = maker.edge_log_p(pair_logits, edges, could)
+        common = (last_log_p + role_log_p).masked_fill(impossible, -torch.inf)
+        slot_log_p = bought.slot_log_p[:, own] + warmth_log_p
+        final_log_p = bought.final_log_p.get(stage.name, torch.zeros(n, dtype=logits.dtype))
+        read = useful[:, torch.tensor([b - 1 for _, b in stage.pairs], dtype=torch.long)]
+        made.log_prob = made.log_prob + common + edge_log_p.sum(1) + slot_log_p.sum(1) + final_log_p
+        made.used_log_prob = (
+            made.used_log_prob
+            + common
+            + edge_log_p.where(read, 0.0).sum(1)
+            + slot_log_p.where(useful, 0.0).sum(1)
+            + final_log_p.where(maker.decides(stage_batch), 0.0)
+        )
+
+    def _temperatures(
+        self, stage: SlotStage, n: int, chooser: Chooser, old: StageBatch | None
+    ) -> tuple[Tensor, Tensor]:
+        """Temperature of each slot, n x K places, and their log-probabilities."""
+        names = slot_names(stage, "temperature")
+        if not names:
+            return torch.zeros(n, stage.slots, dtype=torch.long), torch.zeros(n, stage.slots, dtype=self.logits.dtype)
+        logits = self.logits[self.layout.run(names)].view(stage.slots, -1).repeat(n, 1)
+        given = old.temperatures.flatten() if old else None
+        chosen, log_p = pick(chooser, logits, torch.ones_like(logits, dtype=torch.bool), given)
+        return chosen.view(n, -1), log_p.view(n, -1)
+
+    def _edge_log_p(self, logits: Tensor) -> tuple[Tensor, Tensor]:
+        """Log-probabilities of "no" and "yes"."""
+        x = logits + self.edge_shift
+        return logsigmoid(-x), logsigmoid(x)
+
+    def _edges_by_source(self) -> list[list[str]]:
+        found = []
+        for stage in self._slotted:
+            names = [*edge_names(stage), *last_names(stage)]
+            for slot in range(1, stage.slots + 1):
+                found.append([name for name in names if name.startswith(f"{stage.name}.{slot}>")])
+        return found
+
+
+def _as_listed(stage: TemplateStage, row: Params) -> dict[str, Value]:
+    """The distinct choice that the parameters stand for: unused ones have their first value there."""
+    used = stage.used(row)
+    return {name: row[name] if name in used else own.values[0] for name, own in stage.parameters.items()}
