@@ -1,0 +1,161 @@
+"""REINFORCE as an Optuna sampler: draws graphs from a distribution and moves it towards those that did well.
+
+Its state is a fold of the finished trials: the same trials give the same distribution, so that a study that is rebuilt
+goes on as if it had never stopped. What it finds is the study's best trial, not its last draw.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler
+from optuna.study import Study, StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from apportion.graphs.probabilistic import ProbabilisticGraph
+from apportion.graphs.space import SearchSpace
+
+if TYPE_CHECKING:
+    from apportion.graphs.probabilistic.purchases import Prices
+
+DRAWN = "reinforce:order"
+"""Attribute of the trials that this sampler drew: the order of their slots, empty for the slots' own."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the distribution is moved.
+
+    Attributes:
+        lr: step of Adam, in logits.
+        batch: graphs an update.
+        baseline: what is taken from each utility: the mean of the others of its batch, a moving average over earlier
+            batches, or nothing.
+        entropy: weight of the distribution's entropy in nats beside the utility.
+        used: whether choices that left no trace in the graph are left out of the gradient, to the good of its noise.
+        penalty: utility lost for each whole bound that a graph is over.
+        weight: of each objective after the first, scaled to the range it had so far, beside 1 for the first.
+    """
+
+    lr: float = 0.3
+    batch: int = 8
+    baseline: Literal["leave_one_out", "moving", "none"] = "leave_one_out"
+    entropy: float = 0.0
+    used: bool = True
+    penalty: float = 1.0
+    weight: float = 0.2
+
+
+GPTSWARM = Settings(lr=0.1, batch=3, baseline="none", used=False)
+"""As the released code of Agent-REINFORCE trains its baseline: vanilla REINFORCE of GPTSwarm, 3 graphs an update."""
+
+MOVING = 0.9  # share of the old value in the moving average of utilities
+
+
+class ReinforceSampler(BaseSampler):
+    """Draws from a `ProbabilisticGraph` that Adam moves up the score-function gradient.
+
+    The first objective counts as it is, in [0, 1]; the others as shares of their range so far. A trial that was refused
+    or is over a bound loses `penalty` for it. Trials that another sampler proposed are not learnt from.
+
+    Args:
+        prices: nominal price of one call by stage and model, with `budget`: only graphs within it are drawn.
+
+    Attributes:
+        distribution: as it is after the trials that were folded last.
+
+    Raises:
+        GraphError: the budget covers no graph.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        seed: int,
+        settings: Settings | None = None,
+        prices: Prices | None = None,
+        budget: float | None = None,
+    ) -> None:
+        self.settings = settings or Settings()
+        self.distribution = ProbabilisticGraph(space, prices, budget)
+        self._parameters = space.distributions()
+        self._seed = seed
+        self._start_over()
+
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """All parameters, so that they are chosen together."""
+        return self._parameters
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """Parameters of one graph, drawn after all finished trials were learnt from."""
+        self.fold(study)
+        generator = torch.Generator().manual_seed(self._seed * 1_000_003 + trial.number)
+        with torch.no_grad():
+            batch = self.distribution.sample(1, generator)
+        order = [] if batch.order is None else batch.order[0].tolist()
+        study._storage.set_trial_system_attr(trial._trial_id, DRAWN, order)
+        return dict(self.distribution.params(batch)[0])
+
+    def sample_independent(
+        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        """Not reached: every parameter is sampled together."""
+        raise LookupError(f"`{param_name}` must be a parameter of the space, and it is not; ask with the space's own.")
+
+    def fold(self, study: Study) -> None:
+        """Learn from all whole batches of finished trials that were drawn here, in the order of their numbers."""
+        ended = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
+        drawn = [trial for trial in ended if DRAWN in trial.system_attrs]
+        if [t.number for t in drawn[: len(self._folded)]] != self._folded:
+            self._start_over()
+        size = self.settings.batch
+        while len(drawn) >= len(self._folded) + size:
+            batch = drawn[len(self._folded) : len(self._folded) + size]
+            seen = [trial for trial in drawn[: len(self._folded) + size] if trial.values is not None]
+            self._update(batch, [self._utility(trial, seen, study.directions) for trial in batch])
+            self._folded += [trial.number for trial in batch]
+
+    def _start_over(self) -> None:
+        self._folded: list[int] = []
+        self._average: float | None = None
+        self.distribution.set_logits(torch.zeros_like(self.distribution.logits))
+        self._adam = torch.optim.Adam(self.distribution.parameters(), lr=self.settings.lr, maximize=True)
+
+    def _utility(self, trial: FrozenTrial, seen: Sequence[FrozenTrial], directions: Sequence[StudyDirection]) -> float:
+        over = sum(max(0.0, violation) for violation in (trial.constraints or {}).values())
+        utility = -self.settings.penalty * over
+        for k, (value, direction) in enumerate(zip(trial.values or (), directions, strict=False)):
+            sign = 1.0 if direction == StudyDirection.MAXIMIZE else -1.0
+            if k == 0:
+                utility += sign * value
+            else:
+                known = [other.values[k] for other in seen]
+                spread = max(known) - min(known)
+                utility += sign * self.settings.weight * ((value - min(known)) / spread if spread else 0.0)
+        return utility
+
+    def _update(self, batch: Sequence[FrozenTrial], utilities: Sequence[float]) -> None:
+        """One step of Adam up the mean of advantage times log-probability, and up the entropy."""
+        settings, n = self.settings, len(batch)
+        u = torch.tensor(utilities, dtype=torch.float64)
+        if settings.baseline == "leave_one_out" and n > 1:
+            advantage = (u - u.mean()) * n / (n - 1)
+        elif settings.baseline == "moving" and self._average is not None:
+            advantage = u - self._average
+        else:
+            advantage = u
+        mean = float(u.mean())
+        self._average = mean if self._average is None else MOVING * self._average + (1.0 - MOVING) * mean
+        orders = [trial.system_attrs[DRAWN] for trial in batch]
+        realised = self.distribution.batch([trial.params for trial in batch], orders if orders[0] else None)
+        log_p = self.distribution.used_log_prob(realised) if settings.used else self.distribution.log_prob(realised)
+        gain = (advantage * log_p).mean() + settings.entropy * self.distribution.entropy()
+        self._adam.zero_grad()
+        gain.backward()  # type: ignore[no-untyped-call]
+        self._adam.step()
