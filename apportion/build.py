@@ -21,6 +21,7 @@ from apportion.evaluators.answers import ANSWERS, Evaluator
 from apportion.evaluators.benchmark import Benchmark
 from apportion.evaluators.costs import costs
 from apportion.graphs.cost import ModelCard, Rates
+from apportion.graphs.slots import SlotStage
 from apportion.graphs.space import SearchSpace
 from apportion.graphs.templates import TemplateStage
 from apportion.models import CATALOGUE, locate
@@ -112,6 +113,7 @@ def build(loaded: LoadedSpec, out: Path) -> Search:
     bank = loaded.resolve(spec.bank) if spec.bank else None
     folder = RunFolder.start(out, fingerprint(loaded), bank)
     try:
+        folder.trials.set_fact("plugins", [str(loaded.resolve(path).resolve()) for path in spec.plugins])
         allowance = _allowance(spec, folder)
         dispatcher = Dispatcher(folder.calls, endpoints, allowance)
         environment = Environment(stages_of(spec), dispatcher)
@@ -151,10 +153,9 @@ def space_of(spec: TaskSpec) -> SearchSpace:
     return SearchSpace(tuple(_stage_space(stage, stages) for stage in spec.stages))
 
 
-def _stage_space(stage: StageSpec, stages: list[str]) -> TemplateStage:
+def _stage_space(stage: StageSpec, stages: list[str]) -> TemplateStage | SlotStage:
     read = {*names(stage.prompt), *names(stage.system or "")}
-    reads = tuple(name for name in stages if name in read)
-    return TemplateStage(stage.name, stage.models, stage.templates, stage.samples, stage.scorer, reads)
+    return stage.space(tuple(name for name in stages if name in read))
 
 
 def _plan(spec: TaskSpec, sizes: Mapping[str, int]) -> Plan:
@@ -197,7 +198,8 @@ def _api_keys(spec: TaskSpec) -> dict[str, str]:
 def _endpoint(name: str, model: ModelSpec, base: Path, keys: Mapping[str, str]) -> Endpoint:
     worker, served, identity = _gguf(model, base) if model.gguf else _server(model, keys)
     queue = LOCAL_QUEUE * model.concurrency if model.gguf else 0
-    return Endpoint(model.card(name), worker, served, identity, model.concurrency, model.seeds, queue)
+    card, slots = model.card(name), model.concurrency
+    return Endpoint(card, worker, served, identity, slots, model.seeds, queue, logprobs=model.logprobs)
 
 
 def _server(model: ModelSpec, keys: Mapping[str, str]) -> tuple[Worker, str, str]:

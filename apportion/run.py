@@ -16,6 +16,7 @@ from typing import IO, Any
 from apportion.errors import StoreError
 from apportion.search.trial import Trial
 from apportion.spec import TaskSpec, differences
+from apportion.spec.plugins import run as run_plugin
 from apportion.store import Calls, Database, Trials
 from apportion.store import calls as calls_table
 from apportion.store import trials as trials_table
@@ -80,10 +81,12 @@ class RunFolder:
         if not (path / STORE).is_file():
             raise StoreError(f"a run folder must hold {STORE}, but {path} does not; name the folder of a run.")
         database = Database(path / STORE, trials_table.SCHEMA)
-        bank, begun = (Trials(database).fact(name) for name in ("bank", "fingerprint"))
+        bank, begun, plugins = (Trials(database).fact(name) for name in ("bank", "fingerprint", "plugins"))
         database.close()
         if begun is None:
             raise StoreError(f"a run must have begun to be looked at, but {path} holds only an empty store; run it.")
+        for plugin in plugins or ():
+            _run_plugin(path, Path(plugin))
         return cls(path, Path(bank) if bank else None, None)
 
     @property
@@ -123,6 +126,16 @@ class RunFolder:
                 f"a run goes on with the spec it began with, but {self.path} differs in {listed}; "
                 "restore the spec or name another folder with --out."
             )
+
+
+def _run_plugin(path: Path, plugin: Path) -> None:
+    """Make the roles of a task's own plugin known: the graphs of its trials cannot be read without."""
+    try:
+        run_plugin(plugin)
+    except Exception as error:
+        raise StoreError(
+            f"the graphs in {path} have roles of {plugin}, which raises {type(error).__name__}: {error}; bring it back."
+        ) from error
 
 
 def _check_bank(trials: Trials, bank: Path | None) -> None:

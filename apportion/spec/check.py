@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from apportion.errors import GraphError
 from apportion.graphs.cost import COSTS
+from apportion.graphs.roles import ROLES
 from apportion.spec import reading
 from apportion.spec.data import file_fault
 from apportion.spec.draft import Draft
@@ -19,6 +21,8 @@ from apportion.template import names
 
 SAMPLED = frozenset({"vote", "fuse", "best_of_n", "refine"})
 """Templates that draw several samples, at least two."""
+TEMPLATE_KEYS = ("scorer",)
+SLOT_KEYS = ("roles", "final", "final_models", "keep", "temperatures")
 
 
 def findings(draft: Draft, folder: Path) -> Iterator[Finding]:
@@ -126,26 +130,63 @@ def _stage(place: Place, stage: StageSpec, draft: Draft) -> Iterator[Finding]:
             yield (*place, "models", number), _no_model(model, draft)
     if stage.scorer is not None and stage.scorer not in draft.models:
         yield (*place, "scorer"), _no_model(stage.scorer, draft)
-    for key in ("models", "templates", "stop"):
-        yield from _no_twins((*place, key), getattr(stage, key))
+    for key in ("models", "templates", "stop", "roles", "final", "final_models"):
+        yield from _no_twins((*place, key), getattr(stage, key) or ())
     if isinstance(stage.parse, ParseRule) and stage.parse.choice is not None:
         yield from _no_twins((*place, "parse", "choice"), stage.parse.choice)
-    yield from _samples(place, stage)
+    yield from _kind(place, stage, draft)
 
 
 def _no_model(name: str, draft: Draft) -> str:
     return f"must be a key of `models`, but is {show(name)}; {nearest(name, draft.models)}"
 
 
-def _samples(place: Place, stage: StageSpec) -> Iterator[Finding]:
+def _kind(place: Place, stage: StageSpec, draft: Draft) -> Iterator[Finding]:
+    """A stage is of templates or of slots, and has the keys of its kind only."""
+    if (stage.templates is None) == (stage.slots is None):
+        number = "neither" if stage.templates is None else "both"
+        yield place, f"a stage must have exactly one of templates and slots, but has {number}; keep one"
+        return
+    strange = SLOT_KEYS if stage.templates else TEMPLATE_KEYS
+    for key in strange:
+        if key in stage.model_fields_set:
+            kind = "slots" if stage.templates else "templates"
+            yield (*place, key), f"goes with {kind} only, but the stage has none; remove it"
     least, most = stage.samples
-    sampled = [name for name in stage.templates if name in SAMPLED]
     if least > most:
         yield (*place, "samples"), f"the least must not be above the most, but is [{least}, {most}]; swap them"
-    elif sampled and most < 2:
+    elif stage.templates is not None:
+        yield from _samples(place, stage, stage.templates)
+    else:
+        yield from _slots(place, stage, draft)
+
+
+def _slots(place: Place, stage: StageSpec, draft: Draft) -> Iterator[Finding]:
+    for number, model in enumerate(stage.final_models or ()):
+        if model not in draft.models:
+            yield (*place, "final_models", number), _no_model(model, draft)
+    reading = [name for name, role in ROLES.items() if role.least]
+    strange = False
+    for key in ("roles", "final"):
+        for number, role in enumerate(getattr(stage, key) or ()):
+            if role not in reading:
+                strange = True
+                text = f"must be one of {', '.join(reading)}, but is {show(role)}; {nearest(role, reading)}"
+                yield (*place, key, number), text
+    if not strange:
+        try:
+            stage.space(())
+        except GraphError as error:
+            yield place, str(error).rstrip(".")
+
+
+def _samples(place: Place, stage: StageSpec, templates: Sequence[str]) -> Iterator[Finding]:
+    least, most = stage.samples
+    sampled = [name for name in templates if name in SAMPLED]
+    if sampled and most < 2:
         text = f"{sampled[0]} takes at least 2 samples, but at most {most} may be drawn"
-        yield (*place, "samples"), f"{text}; write samples: [{min(2, len(stage.templates))}, 5]"
-    elif least < 2 and len(sampled) == len(stage.templates):
+        yield (*place, "samples"), f"{text}; write samples: [{min(2, len(templates))}, 5]"
+    elif least < 2 and len(sampled) == len(templates):
         text = f"{' and '.join(sampled)} takes at least 2 samples, but the least is {least}"
         yield (*place, "samples"), f"{text}; write samples: [2, {most}], or add single to templates"
 
@@ -178,7 +219,12 @@ def _prices(draft: Draft) -> Iterator[Finding]:
         *(["budget.usd"] if draft.budget is not None and draft.budget.usd is not None else []),
         *(["the objective usd"] if any(o is not None and o.metric == "usd" for o in draft.objectives) else []),
     ]
-    used = {name for stage in draft.stages if stage is not None for name in (*stage.models, stage.scorer)}
+    used = {
+        name
+        for stage in draft.stages
+        if stage is not None
+        for name in (*stage.models, stage.scorer, *(stage.final_models or ()))
+    }
     for name, model in draft.models.items():
         if reasons and model is not None and model.price is None and name in used:
             text = f"{' and '.join(reasons)} must know every price, but that of {show(name)} is null"

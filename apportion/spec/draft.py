@@ -43,6 +43,7 @@ class Draft:
     objectives: tuple[Objective | None, ...]
     budget: Budget | None
     limits: Limits | None
+    plugins: tuple[str, ...]
 
 
 def draft(root: Node) -> Draft:
@@ -56,6 +57,7 @@ def draft(root: Node) -> Draft:
         objectives=tuple(_part(Objective, node) for node in _items(root, "objectives")),
         budget=_part(Budget, root.get("budget")),
         limits=_part(Limits, root.get("limits")),
+        plugins=tuple(node.value for node in _items(root, "plugins") if isinstance(node.value, str)),
     )
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from apportion.errors import SpecError
-from apportion.spec import check, data, expected, messages, paper, yaml
+from apportion.spec import check, data, expected, messages, paper, plugins, yaml
 from apportion.spec.data import Splits, Table
 from apportion.spec.draft import Draft, draft
 from apportion.spec.overrides import apply
@@ -64,6 +64,7 @@ def load_spec(path: str | Path, overrides: Sequence[str] = ()) -> LoadedSpec:
         problems.append(_no_mapping(root))
         raise SpecError(_said(problems, source))
     parts = draft(root)
+    problems += _located(root, plugins.findings(parts.plugins, path.parent))
     spec = _validate(root, problems)
     problems += _located(root, check.findings(parts, path.parent))
     table = _table(path, root, parts, problems)

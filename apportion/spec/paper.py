@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from apportion.graphs.cost import call_usd, decode_flops, prefill_flops
+from apportion.graphs.roles import ROLES
 from apportion.spec.data import Row
 from apportion.spec.problems import Finding
 from apportion.spec.schema import ModelSpec, StageSpec, TaskSpec
@@ -38,7 +39,7 @@ def cheapest(spec: TaskSpec, rows: Sequence[Row]) -> dict[str, float]:
     """The least of each cost that one answer can have: calls, tokens, flops and, if every price is known, usd."""
     total = {"calls": 0.0, "tokens": 0.0, "flops": 0.0, "usd": 0.0}
     for stage in spec.stages:
-        calls = min(_calls(stage, name) for name in stage.templates)
+        calls = _least_calls(stage)
         prompt = shortest_prompt_tokens(spec, stage, rows)
         costs = [_costs(spec.models[name], calls, prompt) for name in stage.models]
         for metric in list(total):
@@ -69,6 +70,12 @@ def _costs(model: ModelSpec, calls: int, prompt: float) -> dict[str, float]:
     }
     usd = call_usd(card, prompt, calls)
     return costs if usd is None else {**costs, "usd": usd}
+
+
+def _least_calls(stage: StageSpec) -> int:
+    if stage.templates is not None:
+        return min(_calls(stage, name) for name in stage.templates)
+    return stage.samples[0] + min(ROLES[role].calls_model for role in stage.final)
 
 
 def _calls(stage: StageSpec, template: str) -> int:

@@ -10,6 +10,8 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, StringConstraints, Tag
 
 from apportion.graphs.cost import ModelCard
+from apportion.graphs.slots import SlotStage
+from apportion.graphs.templates import TemplateStage
 from apportion.spec.types import (
     MAX_ITEMS,
     Count,
@@ -20,6 +22,8 @@ from apportion.spec.types import (
     Pattern,
     Positive,
     Samples,
+    Slots,
+    Temperature,
     Template,
     Text,
     Url,
@@ -70,6 +74,7 @@ class ModelSpec(Model):
     width: Count | None = Field(default=None, description="Model dimension; goes with layers.")
     price: Price | None = Field(description="USD per million tokens, or null when it is not known.")
     seeds: bool = Field(default=False, description="Whether the server may be sent a seed with each request.")
+    logprobs: bool = Field(default=False, description="Whether the server gives log-probabilities; verifiers use them.")
     concurrency: Count = Field(
         default_factory=lambda given: DEFAULT_SLOTS["gguf" if given.get("gguf") else "endpoint"],
         description="Requests in flight at most; default 4 for gguf, 8 for endpoint.",
@@ -149,19 +154,60 @@ class StageSpec(Model):
         description="text, last_line, first_line, number, {regex: pattern}, {choice: [words]} or {json: key}.",
     )
     models: Words = Field(description="Models that may be chosen.")
-    templates: Annotated[tuple[TemplateName, ...], Field(min_length=1, max_length=MAX_ITEMS)] = Field(
-        description="Ways of answering that may be chosen: single, vote, fuse, best_of_n, refine."
+    templates: Annotated[tuple[TemplateName, ...], Field(min_length=1, max_length=MAX_ITEMS)] | None = Field(
+        default=None,
+        description="Ways of answering that may be chosen: single, vote, fuse, best_of_n, refine. Or give slots.",
     )
+    slots: Slots | None = Field(
+        default=None, description="Instead of templates: nodes, wired freely, that may come before the final one."
+    )
+    roles: Words | None = Field(
+        default=None,
+        description="Roles of slots that read others, such as refiner, fuser, critic, ranker, verifier; "
+        "a slot that reads none is a generator, and without roles all are.",
+    )
+    final: Words = Field(
+        default=("voter",), description="Roles of the final node: voter, weighted_voter, decider, fuser, ranker, …."
+    )
+    final_models: Words | None = Field(default=None, description="Models of the final node; `models` when absent.")
+    keep: Samples = Field(default=1, description="Candidates that a slot passes on which chooses among them, at most.")
     samples: tuple[Samples, Samples] = Field(
         default=(1, 1), description="Least and most samples, [least, most]; single always takes one."
     )
-    temperature: float = Field(default=0.7, ge=0, le=2, description="Sampling temperature.")
+    temperatures: Annotated[tuple[Temperature, ...], Field(min_length=1, max_length=MAX_ITEMS)] | None = Field(
+        default=None, description="Temperatures that a slot may have, rising; the stage's own when absent."
+    )
+    temperature: Temperature = Field(default=0.7, description="Sampling temperature.")
     top_p: float = Field(default=1.0, gt=0, le=1, description="Nucleus sampling mass.")
     max_tokens: Count = Field(description="Most completion tokens of one reply.")
     stop: tuple[Text, ...] = Field(default=(), max_length=MAX_ITEMS, description="Strings that end a reply.")
     scorer: Text | None = Field(
         default=None, description="Model that scores in best_of_n; the stage's own when absent."
     )
+
+    def space(self, reads: tuple[str, ...]) -> TemplateStage | SlotStage:
+        """What the search may choose for the stage.
+
+        Args:
+            reads: earlier stages that its prompts read.
+
+        Raises:
+            GraphError: its roles cannot be wired freely.
+        """
+        if self.slots is None:
+            return TemplateStage(self.name, self.models, self.templates or (), self.samples, self.scorer, reads)
+        return SlotStage(
+            self.name,
+            self.models,
+            self.slots,
+            self.roles or (),
+            self.final,
+            self.samples,
+            self.temperatures or (),
+            self.final_models or (),
+            self.keep,
+            reads,
+        )
 
 
 class FieldOptions(Model):
@@ -258,8 +304,8 @@ class Limits(Model):
 class SearchSpec(Model):
     """How graphs are proposed."""
 
-    sampler: Literal["random", "grid", "tpe", "nsga2"] = Field(
-        default="tpe", description="What proposes the next graph."
+    sampler: Literal["random", "grid", "tpe", "nsga2", "reinforce", "gptswarm"] = Field(
+        default="tpe", description="What proposes the next graph; reinforce and gptswarm need the extra torch."
     )
     finalists: Count = Field(default=3, description="Graphs that are measured again on the validation split.")
 
@@ -271,6 +317,11 @@ class TaskSpec(Model):
         description="Name of the task and of its run folders: lower case, digits, - and _."
     )
     seed: int = Field(default=0, ge=0, le=2**32 - 1, description="Seed of the split, the search and the draws.")
+    plugins: tuple[Text, ...] = Field(
+        default=(),
+        max_length=MAX_ITEMS,
+        description="Python files, relative to this file, that add roles with `apportion.add_role`; they are run.",
+    )
     models: Annotated[dict[ModelName, ModelSpec], Field(min_length=1, max_length=MAX_ITEMS)] = Field(
         description="Models by name."
     )

@@ -136,5 +136,8 @@ Pattern = Annotated[str, StringConstraints(max_length=1000), AfterValidator(_pat
 Positive = Annotated[float, Field(gt=0)]
 _Count = Annotated[int, Field(ge=1, le=MAX_COUNT)]
 Count = Annotated[_Count, BeforeValidator(_whole, json_schema_input_type=_Count)]
+_Slots = Annotated[int, Field(ge=1, le=24)]
+Slots = Annotated[_Slots, BeforeValidator(_whole, json_schema_input_type=_Slots)]
+Temperature = Annotated[float, Field(ge=0, le=2)]
 _Samples = Annotated[int, Field(ge=1, le=100)]
 Samples = Annotated[_Samples, BeforeValidator(_whole, json_schema_input_type=_Samples)]
