@@ -20,6 +20,7 @@ from apportion.errors import LimitReached, SpecError
 from apportion.evaluators.answers import ANSWERS, Evaluator
 from apportion.evaluators.benchmark import Benchmark
 from apportion.evaluators.costs import costs
+from apportion.evaluators.forecast import Forecast
 from apportion.graphs.cost import ModelCard, Rates
 from apportion.graphs.slots import SlotStage
 from apportion.graphs.space import SearchSpace
@@ -30,6 +31,7 @@ from apportion.search.objectives import Constraint, Objective
 from apportion.search.plan import Plan
 from apportion.search.study import Outcome, Study
 from apportion.spec import LoadedSpec, TaskSpec, fingerprint
+from apportion.spec.paper import guessed_lengths
 from apportion.spec.schema import ModelSpec, StageSpec
 from apportion.template import names
 
@@ -46,6 +48,7 @@ class Search:
     study: Study
     dispatcher: Dispatcher
     benchmark: Benchmark
+    forecast: Forecast
     allowance: Allowance
     spec: TaskSpec
 
@@ -65,7 +68,9 @@ class Search:
         lost = self.dispatcher.write_off()
         trials.log("start", possibly_billed=lost)
         try:
-            self.benchmark.costs = costs(self._cards(), await self._rates())
+            rates = await self._rates()
+            self.benchmark.costs = costs(self._cards(), rates)
+            self.forecast.rates = rates
             return await self.study.run()
         finally:
             trials.set_fact("elapsed_s", self.allowance.elapsed_s)
@@ -120,13 +125,15 @@ def build(loaded: LoadedSpec, out: Path) -> Search:
         examples = _examples(loaded)
         window = 2 * sum(model.concurrency for model in spec.models.values())
         answers = {name: _answer(e.kind, e.options.model_dump()) for name, e in spec.evaluators.items()}
-        benchmark = Benchmark(environment, examples, answers, {}, window)
+        cards = {name: endpoint.card for name, endpoint in endpoints.items()}
+        forecast = Forecast(cards, guessed_lengths(spec, loaded.rows.search))
+        benchmark = Benchmark(environment, examples, answers, {}, window, forecast)
         plan = _plan(spec, {name: len(split) for name, split in examples.items()})
         study = Study(plan, benchmark, folder.trials, allowance)
     except BaseException:
         folder.close()
         raise
-    return Search(folder, study, dispatcher, benchmark, allowance, spec)
+    return Search(folder, study, dispatcher, benchmark, forecast, allowance, spec)
 
 
 def stages_of(spec: TaskSpec) -> dict[str, Stage]:

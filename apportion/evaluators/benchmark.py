@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
 
 from apportion.envs.environment import Environment
 from apportion.envs.rollout import Rollout
@@ -15,6 +16,7 @@ from apportion.envs.stage import Example
 from apportion.errors import EvaluatorError
 from apportion.evaluators.answers import Evaluator
 from apportion.evaluators.costs import Cost
+from apportion.evaluators.forecast import Forecast
 from apportion.graphs.graph import Graph
 from apportion.store.trials import ScoreRow
 
@@ -23,6 +25,7 @@ class Benchmark:
     """Examples by split, with the metrics that each rollout is given.
 
     Args:
+        forecast: learns from every rollout of the search split.
         window: examples that are under way at once; some more than there are slots keeps every server busy, while
             the first examples still end first and their prompts stay in the servers' prefix caches.
     """
@@ -34,11 +37,13 @@ class Benchmark:
         answers: Mapping[str, Evaluator],
         costs: Mapping[str, Cost],
         window: int,
+        forecast: Forecast | None = None,
     ) -> None:
         self.environment = environment
         self.splits = splits
         self.answers = answers
         self.costs = costs
+        self.forecast = forecast
         self._window = window
 
     async def measure(self, graph: Graph, split: str) -> AsyncIterator[ScoreRow]:
@@ -56,6 +61,8 @@ class Benchmark:
         async def one(example: Example) -> ScoreRow:
             async with window:
                 rollout = await self.environment.run(graph, example)
+                if self.forecast is not None and split == "search":
+                    self.forecast.learn(rollout)
                 return example.id, rollout.status, rollout.answer, self.score(rollout, example)
 
         tasks = [asyncio.create_task(one(example)) for example in self.splits[split]]
@@ -66,6 +73,23 @@ class Benchmark:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+    def on_paper(self, graph: Graph) -> Mapping[str, float | None]:
+        """What one answer of a graph is likely to cost; empty without a forecast."""
+        return {} if self.forecast is None else self.forecast.costs(graph)
+
+    def prices(self, metric: str, stages: Sequence[str]) -> Mapping[str, Mapping[str, float | None]]:
+        """What one call of each model is likely to cost, by stage and model; empty without a forecast."""
+        return {} if self.forecast is None else self.forecast.prices(metric, stages)
+
+    def learnt(self) -> Mapping[str, Any]:
+        """What the forecast rests on, as JSON values."""
+        return {} if self.forecast is None else self.forecast.to_dict()
+
+    def recall(self, learnt: Mapping[str, Any]) -> None:
+        """Take over what an earlier session learnt."""
+        if self.forecast is not None and learnt:
+            self.forecast.recall(learnt)
 
     def score(self, rollout: Rollout, example: Example) -> dict[str, float | None]:
         """Every metric of one rollout; answer metrics are None where it failed, `usd` where a price is unknown.

@@ -13,13 +13,19 @@ import optuna
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
-from apportion.graphs.parameters import Value
+from apportion.errors import GraphError
+from apportion.graphs.graph import Graph
+from apportion.graphs.parameters import Params, Value
 from apportion.graphs.space import SearchSpace
-from apportion.search.objectives import Objective
-from apportion.search.samplers import FIXED_ORDER, SAMPLERS
+from apportion.search.objectives import PAPER, Objective
+from apportion.search.samplers import MADE_ONCE, SAMPLERS, Prices
 from apportion.search.trial import Trial
 
 SEED_STRIDE = 100_003  # a prime, so that neighbouring study seeds do not share trial seeds
+REFUSED_STRIDE = 7_919  # a prime too: proposals after a refused one are seeded apart
+MOST_REFUSED = 200  # proposals in a row that are no graph
+REFUSED = "refused"
+"""Where a trial remembers the proposals before it that were no graph."""
 
 
 class Engine:
@@ -38,21 +44,55 @@ class Engine:
         self._trials = trials
         self._objectives = objectives
         self._distributions = space.distributions()
-        self._fixed = SAMPLERS[sampler](space, seed, trials) if sampler in FIXED_ORDER else None
+        self._prices: Prices = {}
+        self._budget: float | None = None
+        self._made: optuna.samplers.BaseSampler | None = None
         self._study = optuna.create_study(directions=directions(objectives), sampler=self._seeded(0))
         self._asked: dict[int, optuna.Trial] = {}
 
-    def add(self, trials: Sequence[Trial]) -> None:
-        """Take over trials that were told earlier; those outside the space are left out."""
-        self._study.add_trials([frozen(t, self._space, self._objectives) for t in trials if t.params is not None])
+    def within(self, prices: Prices, budget: float) -> None:
+        """Draw graphs of a nominal price within a budget only; for samplers that can.
 
-    def ask(self, number: int) -> tuple[dict[str, Value], dict[str, Any]]:
-        """Parameters for the trial of that number, and what the sampler noted for itself."""
-        self._study.sampler = self._seeded(number)
-        asked = self._study.ask(self._distributions)
-        self._asked[number] = asked
-        noted = self._study.get_trials(deepcopy=False)[asked.number].system_attrs
-        return dict(asked.params), dict(noted)
+        Raises:
+            GraphError: no graph is within it.
+        """
+        self._prices, self._budget, self._made = prices, budget, None
+        self._seeded(0)
+
+    def add(self, trials: Sequence[Trial]) -> None:
+        """Take over trials that were told earlier, each after the proposals that were refused before it.
+
+        Trials outside the space are left out.
+        """
+        for trial in trials:
+            if trial.params is not None:
+                refused = [_refused(self._space, params) for params in trial.memory.get(REFUSED, ())]
+                self._study.add_trials([*refused, frozen(trial, self._space, self._objectives)])
+
+    def ask(self, number: int) -> tuple[dict[str, Value], Graph, dict[str, Any]]:
+        """Parameters for the trial of that number, their graph, and what is to be remembered with it.
+
+        Proposals that are no graph are told so to the sampler and asked anew.
+
+        Raises:
+            GraphError: so many in a row are none; with the reason of the last.
+        """
+        refused: list[dict[str, Value]] = []
+        while True:
+            self._study.sampler = self._seeded(number + len(refused) * REFUSED_STRIDE)
+            asked = self._study.ask(self._distributions)
+            try:
+                graph = self._space.build(asked.params)
+            except GraphError:
+                if len(refused) == MOST_REFUSED:
+                    raise
+                asked.set_constraint("graph", 1.0)
+                self._study.tell(asked, state=TrialState.PRUNED)
+                refused.append(dict(asked.params))
+                continue
+            self._asked[number] = asked
+            noted = dict(self._study.get_trials(deepcopy=False)[asked.number].system_attrs)
+            return dict(asked.params), graph, {**noted, REFUSED: refused} if refused else noted
 
     def tell(self, trial: Trial) -> None:
         """Hand back what a trial gave, whether it was asked here or is new to the sampler."""
@@ -62,15 +102,13 @@ class Engine:
             return
         for name, violation in trial.violations.items():
             asked.set_constraint(name, violation)
-        values = _values(trial, self._objectives)
-        if values is None:
-            self._study.tell(asked, state=TrialState.FAIL)
-        else:
-            self._study.tell(asked, values)
+        self._study.tell(asked, _values(trial, self._objectives), state=_state(trial, self._objectives))
 
     def _seeded(self, number: int) -> optuna.samplers.BaseSampler:
-        if self._fixed is not None:
-            return self._fixed
+        if self._sampler in MADE_ONCE:
+            if self._made is None:
+                self._made = MADE_ONCE[self._sampler](self._space, self._seed, self._trials, self._prices, self._budget)
+            return self._made
         seed = self._seed * SEED_STRIDE + number
         return SAMPLERS[self._sampler](self._space, seed % 2**32, self._trials)
 
@@ -84,14 +122,28 @@ def frozen(trial: Trial, space: SearchSpace, objectives: Sequence[Objective]) ->
     """A told trial as Optuna's record."""
     values = _values(trial, objectives)
     return optuna.trial.create_trial(
-        state=TrialState.FAIL if values is None else TrialState.COMPLETE,
+        state=_state(trial, objectives),
         values=values,
         params=dict(trial.params or {}),
         distributions=space.distributions() if trial.params is not None else {},
-        system_attrs=dict(trial.memory),
+        system_attrs={name: value for name, value in trial.memory.items() if name != REFUSED},
         user_attrs=_attributes(trial),
         constraints=dict(trial.violations) or None,
     )
+
+
+def _refused(space: SearchSpace, params: Params) -> optuna.trial.FrozenTrial:
+    """A proposal that is no graph: samplers that know constraints learn from it, the others leave it out."""
+    return optuna.trial.create_trial(
+        state=TrialState.PRUNED, params=dict(params), distributions=space.distributions(), constraints={"graph": 1.0}
+    )
+
+
+def _state(trial: Trial, objectives: Sequence[Objective]) -> TrialState:
+    """Measured; refused on paper, from which samplers that know constraints learn; or failed, which says nothing."""
+    if _values(trial, objectives) is not None:
+        return TrialState.COMPLETE
+    return TrialState.PRUNED if PAPER in trial.violations else TrialState.FAIL
 
 
 def _attributes(trial: Trial) -> dict[str, Any]:

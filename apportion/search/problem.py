@@ -25,6 +25,22 @@ class Problem(Protocol):
         """
         ...
 
+    def on_paper(self, graph: Graph) -> Mapping[str, float | None]:
+        """What one answer of a graph is likely to cost, as far as it is known."""
+        ...
+
+    def prices(self, metric: str, stages: Sequence[str]) -> Mapping[str, Mapping[str, float | None]]:
+        """What one call is likely to cost, by stage and model."""
+        ...
+
+    def learnt(self) -> Mapping[str, Any]:
+        """What these forecasts rest on, as JSON values."""
+        ...
+
+    def recall(self, learnt: Mapping[str, Any]) -> None:
+        """Take over what an earlier session of the study learnt."""
+        ...
+
 
 class Log(Protocol):
     """Where trials, scores and facts are kept."""

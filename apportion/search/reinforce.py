@@ -6,6 +6,7 @@ goes on as if it had never stopped. What it finds is the study's best trial, not
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,6 +17,8 @@ from optuna.samplers import BaseSampler
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from apportion.errors import GraphError
+from apportion.graphs.parameters import Value
 from apportion.graphs.probabilistic import ProbabilisticGraph
 from apportion.graphs.space import SearchSpace
 
@@ -39,6 +42,8 @@ class Settings:
         used: whether choices that left no trace in the graph are left out of the gradient, to the good of its noise.
         penalty: utility lost for each whole bound that a graph is over.
         weight: of each objective after the first, scaled to the range it had so far, beside 1 for the first.
+        fresh: whether only graphs are proposed that no trial has; where the distribution gives none, a flatter one is
+            drawn from, which keeps a distribution that has settled looking around.
     """
 
     lr: float = 0.3
@@ -48,11 +53,13 @@ class Settings:
     used: bool = True
     penalty: float = 1.0
     weight: float = 0.2
+    fresh: bool = True
 
 
-GPTSWARM = Settings(lr=0.1, batch=3, baseline="none", used=False)
+GPTSWARM = Settings(lr=0.1, batch=3, baseline="none", used=False, fresh=False)
 """As the released code of Agent-REINFORCE trains its baseline: vanilla REINFORCE of GPTSwarm, 3 graphs an update."""
 
+DRAWS, FLATTEN, MOST_FLATTENED = 16, 0.8, 20  # drawn at once in looking for a new graph; then logits shrink, and again
 MOVING = 0.9  # share of the old value in the moving average of utilities
 
 
@@ -84,6 +91,9 @@ class ReinforceSampler(BaseSampler):
         self.distribution = ProbabilisticGraph(space, prices, budget)
         self._parameters = space.distributions()
         self._seed = seed
+        self._space = space
+        self._keys: set[str] = set()
+        self._seen = 0
         self._start_over()
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
@@ -97,10 +107,9 @@ class ReinforceSampler(BaseSampler):
         self.fold(study)
         generator = torch.Generator().manual_seed(self._seed * 1_000_003 + trial.number)
         with torch.no_grad():
-            batch = self.distribution.sample(1, generator)
-        order = [] if batch.order is None else batch.order[0].tolist()
+            params, order = self._fresh(study, generator) if self.settings.fresh else self._drawn(1, generator)[0]
         study._storage.set_trial_system_attr(trial._trial_id, DRAWN, order)
-        return dict(self.distribution.params(batch)[0])
+        return params
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
@@ -120,6 +129,30 @@ class ReinforceSampler(BaseSampler):
             seen = [trial for trial in drawn[: len(self._folded) + size] if trial.values is not None]
             self._update(batch, [self._utility(trial, seen, study.directions) for trial in batch])
             self._folded += [trial.number for trial in batch]
+
+    def _drawn(self, n: int, generator: torch.Generator) -> list[tuple[dict[str, Value], list[int]]]:
+        """Parameters and order of n graphs."""
+        batch = self.distribution.sample(n, generator)
+        orders = [[]] * n if batch.order is None else batch.order.tolist()
+        return list(zip(self.distribution.params(batch), orders, strict=True))
+
+    def _fresh(self, study: Study, generator: torch.Generator) -> tuple[dict[str, Value], list[int]]:
+        """One graph that no trial has, if there is one to be found."""
+        for told in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))[self._seen :]:
+            self._seen += 1
+            with contextlib.suppress(GraphError):
+                self._keys.add(self._space.build(told.params).key)
+        settled = self.distribution.logits.detach().clone()
+        drawn = self._drawn(DRAWS, generator)
+        for flatter in range(MOST_FLATTENED):
+            for params, order in drawn:
+                if self._space.build(params).key not in self._keys:
+                    self.distribution.set_logits(settled)
+                    return params, order
+            self.distribution.set_logits(settled * FLATTEN ** (flatter + 1))
+            drawn = self._drawn(DRAWS, generator)
+        self.distribution.set_logits(settled)
+        return drawn[0]
 
     def _start_over(self) -> None:
         self._folded: list[int] = []

@@ -79,10 +79,6 @@ def _random(space: SearchSpace, seed: int, trials: int) -> BaseSampler:
     return RandomSampler(seed=seed)
 
 
-def _grid(space: SearchSpace, seed: int, trials: int) -> BaseSampler:
-    return GridSampler(space, seed, trials)
-
-
 def _tpe(space: SearchSpace, seed: int, trials: int) -> BaseSampler:
     """TPE over all parameters together: what a stage should take depends on what the others take."""
     startup = max(FEWEST_STARTUP, min(MOST_STARTUP, trials // 3))
@@ -95,8 +91,32 @@ def _nsga2(space: SearchSpace, seed: int, trials: int) -> BaseSampler:
     return SteadyNSGAIISampler(seed=seed, population_size=max(4, min(50, trials // 4)))
 
 
-SAMPLERS: Mapping[str, SamplerFactory] = {"random": _random, "grid": _grid, "tpe": _tpe, "nsga2": _nsga2}
-FIXED_ORDER = ("grid",)
-"""Samplers whose seed must stay the same from trial to trial."""
+SAMPLERS: Mapping[str, SamplerFactory] = {"random": _random, "tpe": _tpe, "nsga2": _nsga2}
+Prices = Mapping[tuple[str, str], float]
+"""Stage and model to the nominal price of one call."""
+
+
+def _reinforce(space: SearchSpace, seed: int, trials: int, prices: Prices, budget: float | None) -> BaseSampler:
+    from apportion.search.reinforce import ReinforceSampler
+
+    return ReinforceSampler(space, seed, None, prices, budget)
+
+
+def _gptswarm(space: SearchSpace, seed: int, trials: int, prices: Prices, budget: float | None) -> BaseSampler:
+    from apportion.search.reinforce import GPTSWARM, ReinforceSampler
+
+    return ReinforceSampler(space, seed, GPTSWARM, prices, budget)
+
+
+def _grid(space: SearchSpace, seed: int, trials: int, prices: Prices, budget: float | None) -> BaseSampler:
+    return GridSampler(space, seed, trials)
+
+
+MADE_ONCE: Mapping[str, Callable[[SearchSpace, int, int, Prices, float | None], BaseSampler]] = {
+    "grid": _grid,
+    "reinforce": _reinforce,
+    "gptswarm": _gptswarm,
+}
+"""Samplers that serve a whole study: they seed each trial for themselves, and may draw within a nominal budget."""
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)  # a line for every trial would drown the progress view

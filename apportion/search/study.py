@@ -10,17 +10,19 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from apportion.errors import LimitReached
+from apportion.errors import GraphError, LimitReached
 from apportion.graphs.graph import Graph
 from apportion.search.closing import Closing, Unmeasured, close
 from apportion.search.engine import Engine
-from apportion.search.objectives import MOST_FAILURES, violations
+from apportion.search.objectives import MOST_FAILURES, PAPER, violations
 from apportion.search.plan import Plan
 from apportion.search.problem import Log, Measurement, Problem, Purse, Row
 from apportion.search.trial import Trial
 
 FAILED_IN_A_ROW = 10  # then something is wrong with the servers, not with the graphs
-REPEATS_IN_A_ROW = 200  # then the sampler has nothing new to say
+IDLE_IN_A_ROW = 200  # proposals without a measurement; then the sampler has nothing new to say
+SUMMED = ("flops", "usd", "tokens", "calls")  # costs of which a graph's are the sum over its calls
+PAPER_MARGIN = 0.25  # of a bound: what is expected to cost more is not run; expectations are rougher than measurements
 
 StudyState = Literal["done", "undone", "infeasible"]
 
@@ -91,17 +93,22 @@ class Study:
             for trial in unfinished:
                 await self._measure(trial)
             await self._baselines()
+            self._draw_within_budget()
             reason = await self._ask_and_tell()
             await self._retry_baselines()
         except LimitReached as limit:
             reason = str(limit)
             self._log.log("limit", limit=limit.limit, message=reason)
+        except GraphError as none:
+            reason = f"the sampler found no graph to try: {none}"
+            self._log.log("no graph", message=reason)
         finally:
             self._purse.hold(0.0)
         return reason
 
     def _restore(self) -> list[Trial]:
         """Take over the log; returns what is owed a measurement: trials never told, or failed by their servers."""
+        self._problem.recall(self._log.fact("learnt") or {})
         records = [Trial.from_dict(record) for record in self._log.all()]
         told = [trial for trial in records if not _owed(trial)]
         self._engine.add(told)
@@ -121,6 +128,20 @@ class Study:
                     name = f"{label} {model}"
                     await self._measure(Trial(len(self.trials), name, baseline=True, graph=graph, params=params))
 
+    def _draw_within_budget(self) -> None:
+        """Tell the sampler what a call costs of what the budget bounds, as the baselines have shown."""
+        bounds = {c.metric: c.bound for c in self.plan.constraints}
+        metric = next((name for name in SUMMED if name in bounds), None)
+        if metric is None:
+            return
+        prices = self._log.fact("prices")
+        if prices is None:
+            prices = self._problem.prices(metric, [stage.name for stage in self.plan.space.stages])
+            self._log.set_fact("prices", prices)
+        known = {(stage, m): price for stage, of in prices.items() for m, price in of.items() if price is not None}
+        if known:
+            self._engine.within(known, bounds[metric])
+
     async def _retry_baselines(self) -> None:
         """Measure baselines that the servers failed once more if they served others: the verdict needs them."""
         if any(t.state == "complete" for t in self.trials):
@@ -128,46 +149,46 @@ class Study:
                 await self._measure(replace(trial, state="running", reason=""))
 
     async def _ask_and_tell(self) -> str:
-        repeats = 0
+        idle = 0
         while True:
-            ended = self._ended(repeats)
+            ended = self._ended(idle)
             if ended:
                 return ended
             number = len(self.trials)
-            params, memory = await asyncio.to_thread(self._engine.ask, number)
-            graph = self.plan.space.build(params)
+            params, graph, memory = await asyncio.to_thread(self._engine.ask, number)
             trial = Trial(number, self.plan.sampler, baseline=False, graph=graph, params=params, memory=memory)
             earlier = self._measured.get(trial.key)
             if earlier is None:
-                repeats = 0
-                await self._measure(trial)
+                idle = 0 if await self._measure(trial) else idle + 1
             else:
-                repeats += 1
+                idle += 1
                 await self._tell(_repeated(trial, earlier))
 
-    def _ended(self, repeats: int) -> str | None:
+    def _ended(self, idle: int) -> str | None:
         """Why no further graph is asked for; None to go on."""
-        asked = [t for t in self.trials if not t.baseline and t.state != "repeated"]
+        asked = [t for t in self.trials if not t.baseline and t.state != "repeated" and PAPER not in t.violations]
         if len(asked) >= self.plan.trials:
             return f"`limits.trials` is {self.plan.trials}, and all are told."
         inside = {t.key for t in self.trials if t.params is not None}
         if len(inside) >= self.plan.space.size:
             return f"all {self.plan.space.size} graphs of the space are measured."
-        if repeats >= REPEATS_IN_A_ROW:
-            return f"the sampler proposed {repeats} graphs in a row that are measured already."
+        if idle >= IDLE_IN_A_ROW:
+            return f"the sampler proposed {idle} graphs in a row that are measured already or over the budget on paper."
         last = [t for t in self.trials if t.state != "repeated"][-FAILED_IN_A_ROW:]
         if len(last) == FAILED_IN_A_ROW and all(t.state == "failed" for t in last):
             return f"{FAILED_IN_A_ROW} trials failed in a row, the last because {last[-1].reason}"
         return None
 
-    async def _measure(self, trial: Trial) -> None:
+    async def _measure(self, trial: Trial) -> bool:
+        """Measure a graph on the search split and tell; False if it was refused on paper."""
         await self._log.put(trial.number, trial.to_dict())
-        over = self._over_on_paper(trial.graph)
-        if over:
-            await self._tell(replace(trial, state="infeasible", reason=over, violations={"paper": 1.0}))
-            return
+        over, reason = self._over_on_paper(trial)
+        if reason:
+            await self._tell(replace(trial, state="infeasible", reason=reason, violations={PAPER: over}))
+            return False
         measurement = await self._rows(trial.graph, "search", trial.label)
         await self._tell(self._judged(trial, measurement))
+        return True
 
     async def _rows(self, graph: Graph, split: str, label: str) -> Measurement:
         """Measure a graph on a split and keep its scores."""
@@ -207,14 +228,25 @@ class Study:
             return f"{value:.0%} of its answers failed, more than {MOST_FAILURES:.0%}."
         return f"`budget.{name}` is {bounds[name]:g}, and it takes {value:g}."
 
-    def _over_on_paper(self, graph: Graph) -> str | None:
+    def _over_on_paper(self, trial: Trial) -> tuple[float, str]:
+        """How far a graph is over a bound before it is run, as a share of the bound, and how to say it.
+
+        Baselines show how long prompts and replies are, so nothing but their calls can be held against them.
+        """
+        graph = trial.graph
+        expected = {} if trial.baseline else self._problem.on_paper(graph)
         for constraint in self.plan.constraints:
-            if constraint.metric == "calls" and graph.calls > constraint.bound:
-                return f"`budget.calls` is {constraint.bound:g}, and it may make {graph.calls} calls."
-        return None
+            name, bound = constraint.metric, constraint.bound
+            if name == "calls" and graph.calls > bound:
+                return graph.calls / bound - 1.0, f"`budget.calls` is {bound:g}, and it may make {graph.calls} calls."
+            cost = expected.get(name)
+            if cost is not None and cost > bound * (1.0 + PAPER_MARGIN):
+                return cost / bound - 1.0, f"`budget.{name}` is {bound:g}, and on paper it takes {cost:.3g}."
+        return 0.0, ""
 
     async def _tell(self, trial: Trial) -> None:
         self._log.set_fact("elapsed_s", self._purse.elapsed_s)
+        self._log.set_fact("learnt", self._problem.learnt())
         await self._log.put(trial.number, trial.to_dict())
         self._engine.tell(trial)
         self._remember(trial)

@@ -7,8 +7,10 @@ could be met. It does not know lines of the file.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from statistics import fmean
 
 from apportion.graphs.cost import call_usd, decode_flops, prefill_flops
+from apportion.graphs.paper import Length, Lengths
 from apportion.graphs.roles import ROLES
 from apportion.spec.data import Row
 from apportion.spec.problems import Finding
@@ -17,6 +19,9 @@ from apportion.template import as_text, parts
 
 BYTES_PER_TOKEN = 8
 """A token seldom covers more bytes than this in any vocabulary, so bytes / 8 bounds a text's tokens from below."""
+
+LIKELY_BYTES_PER_TOKEN = 4
+"""Rule of thumb for byte-pair vocabularies on English text."""
 
 
 def findings(spec: TaskSpec, rows: Sequence[Row]) -> Iterator[Finding]:
@@ -48,6 +53,19 @@ def cheapest(spec: TaskSpec, rows: Sequence[Row]) -> dict[str, float]:
             else:
                 del total[metric]
     return total
+
+
+def guessed_lengths(spec: TaskSpec, rows: Sequence[Row]) -> Lengths:
+    """A guess of every stage's lengths before anything is known: four bytes a token, replies as long as they may be."""
+    stages = {other.name for other in spec.stages}
+    known: dict[tuple[str, ...], Length] = {}
+    for stage in spec.stages:
+        pieces = [piece for text in (stage.system or "", stage.prompt) for piece in parts(text)]
+        read = [name for _, name in pieces if name is not None and name not in stages]
+        fixed = sum(_bytes(literal) for literal, _ in pieces)
+        filled = fmean(sum(_bytes(as_text(row[name])) for name in read) for row in rows) if rows else 0.0
+        known[(stage.name,)] = Length((fixed + filled) / LIKELY_BYTES_PER_TOKEN, stage.max_tokens)
+    return Lengths(known)
 
 
 def shortest_prompt_tokens(spec: TaskSpec, stage: StageSpec, rows: Sequence[Row]) -> float:

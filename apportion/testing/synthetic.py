@@ -6,10 +6,11 @@ For tests of searches, where the best graph must be known beforehand. It knows g
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from apportion.graphs.graph import Graph, calls_of
+from apportion.graphs.graph import Graph, Node, calls_of
 from apportion.search.problem import Row
 
 TOKENS_PER_CALL = 100.0
@@ -42,19 +43,19 @@ class SyntheticProblem:
     def __init__(self, models: Mapping[str, SyntheticModel], sizes: Mapping[str, int]) -> None:
         self.sizes = sizes
         self.measured: list[tuple[str, str]] = []
-        self._models = models
+        self.models = models
 
     def strength(self, graph: Graph) -> float:
         """Product over stages of 1 - (product over calls of 1 - skill)."""
         misses = dict.fromkeys(graph.stages, 1.0)
         for node in graph.nodes:
             if node.model is not None:
-                misses[node.stage] *= (1.0 - self._models[node.model].skill) ** calls_of(graph, node)
+                misses[node.stage] *= (1.0 - self.models[node.model].skill) ** calls_of(graph, node)
         return math.prod(1.0 - miss for miss in misses.values())
 
     def costs(self, graph: Graph) -> dict[str, float]:
         """Costs of one answer; a call is 100 tokens, and 10^15 FLOPs are one USD."""
-        called = [(self._models[node.model], calls_of(graph, node)) for node in graph.nodes if node.model is not None]
+        called = [(self.models[node.model], calls_of(graph, node)) for node in graph.nodes if node.model is not None]
         flops = sum(model.flops * calls for model, calls in called)
         return {
             "calls": float(graph.calls),
@@ -62,6 +63,22 @@ class SyntheticProblem:
             "flops": flops,
             "usd": flops / 1e15,
         }
+
+    def on_paper(self, graph: Graph) -> Mapping[str, float | None]:
+        """The costs, which are exact."""
+        return {**self.costs(graph), "latency_s": None}
+
+    def prices(self, metric: str, stages: Sequence[str]) -> Mapping[str, Mapping[str, float | None]]:
+        """What one call costs; the same in every stage."""
+        lone = {name: Graph((Node("one", "any", "generator", name),)) for name in self.models}
+        return {stage: {name: self.on_paper(graph).get(metric) for name, graph in lone.items()} for stage in stages}
+
+    def learnt(self) -> Mapping[str, Any]:
+        """Nothing: everything is known."""
+        return {}
+
+    def recall(self, learnt: Mapping[str, Any]) -> None:
+        """Nothing to take over."""
 
     async def measure(self, graph: Graph, split: str) -> AsyncIterator[Row]:
         """One row an example, with `accuracy` and the costs."""

@@ -12,7 +12,7 @@ from optuna.trial import TrialState
 from apportion.graphs.space import SearchSpace
 from apportion.search.engine import Engine, directions, frozen
 from apportion.search.objectives import Objective
-from apportion.search.samplers import SAMPLERS
+from apportion.search.samplers import MADE_ONCE, SAMPLERS
 from apportion.search.trial import Trial
 from apportion.statistics import Interval
 from apportion.testing.synthetic import SyntheticProblem
@@ -49,7 +49,7 @@ def search(engine: Engine, told: list[Trial], until: int = TRIALS) -> list[Trial
     """Ask, measure and tell; the records as they come back from a log."""
     told = list(told)
     for number in range(len(told), until):
-        params, memory = engine.ask(number)
+        params, _, memory = engine.ask(number)
         asked = Trial(number, "it", False, SPACE.build(params), params, memory=memory)
         done = judged(asked)
         engine.tell(done)
@@ -65,7 +65,7 @@ def begun(engine: Engine) -> list[Trial]:
 
 
 @pytest.mark.parametrize("objectives", [ONE, TWO], ids=["one", "two"])
-@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("sampler", [*SAMPLERS, *MADE_ONCE])
 def test_a_rebuilt_engine_goes_on_as_if_nothing_had_happened(sampler: str, objectives: tuple[Objective, ...]) -> None:
     first = engine(sampler, objectives)
     told = search(first, begun(first))
@@ -73,7 +73,7 @@ def test_a_rebuilt_engine_goes_on_as_if_nothing_had_happened(sampler: str, objec
         again = engine(sampler, objectives)
         again.add(told[:k])
         if k > 1:
-            params, memory = again.ask(k)
+            params, _, memory = again.ask(k)
             assert (params, memory) == (told[k].params, told[k].memory), k
     for k in (2, 9, 16):
         again = engine(sampler, objectives)
@@ -81,7 +81,7 @@ def test_a_rebuilt_engine_goes_on_as_if_nothing_had_happened(sampler: str, objec
         assert search(again, told[:k]) == told
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("sampler", [*SAMPLERS, *MADE_ONCE])
 def test_the_seed_alone_decides(sampler: str) -> None:
     def proposed(seed: int) -> list[object]:
         made = engine(sampler, seed=seed)
@@ -91,7 +91,7 @@ def test_the_seed_alone_decides(sampler: str) -> None:
     assert proposed(1) != proposed(2)
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("sampler", [*SAMPLERS, *MADE_ONCE])
 def test_what_is_asked_is_of_the_space(sampler: str) -> None:
     made = engine(sampler, seed=3)
     for done in search(made, begun(made)):

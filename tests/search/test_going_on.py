@@ -10,7 +10,7 @@ from apportion.errors import EvaluatorError
 from apportion.graphs.graph import Graph
 from apportion.graphs.space import SearchSpace
 from apportion.search.objectives import Constraint
-from apportion.search.samplers import SAMPLERS
+from apportion.search.samplers import MADE_ONCE, SAMPLERS
 from apportion.search.trial import Trial
 from tests.search.kit import SIZES, TINY, KilledError, MemoryLog, Troubled, finish, plan, searched, study
 
@@ -32,7 +32,7 @@ def test_failed_trials_are_measured_again_on_going_on(monkeypatch: pytest.Monkey
     larger = SearchSpace((replace(TINY.stages[0], samples=(1, 6)),))
     problem = Troubled()
     second = study(plan(larger, trials=50), problem, log)
-    monkeypatch.setattr(second._engine, "ask", lambda number: (failed[0].params, {}))
+    monkeypatch.setattr(second._engine, "ask", lambda number: (failed[0].params, failed[0].graph, {}))
     finish(second)
     assert searched(problem)[:2] == [trial.key for trial in failed]
     mended = {trial.number: trial for trial in second.trials}
@@ -64,7 +64,7 @@ def whole_run(sampler: str) -> MemoryLog:
     return log
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("sampler", [*SAMPLERS, *MADE_ONCE])
 def test_a_study_killed_after_any_write_goes_on_the_same(sampler: str) -> None:
     whole = whole_run(sampler)
     for at in (1, 6, 13, 18, 23, whole.writes):
@@ -78,7 +78,7 @@ def test_a_study_killed_after_any_write_goes_on_the_same(sampler: str) -> None:
         assert (log.trials, log.fact("outcome")) == (whole.trials, whole.fact("outcome"))
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("sampler", [*SAMPLERS, *MADE_ONCE])
 def test_a_study_killed_again_and_again_goes_on_the_same(sampler: str) -> None:
     whole, log, kills = whole_run(sampler), MemoryLog(), 0
     while True:

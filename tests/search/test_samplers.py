@@ -13,7 +13,7 @@ from optuna.distributions import CategoricalDistribution, IntDistribution
 
 from apportion.graphs.space import SearchSpace
 from apportion.graphs.templates import TemplateStage
-from apportion.search.samplers import FIXED_ORDER, SAMPLERS, GridSampler
+from apportion.search.samplers import MADE_ONCE, SAMPLERS, GridSampler
 from tests.search.kit import SPACE, TINY
 from tests.strategies import spaces
 
@@ -87,7 +87,7 @@ def test_every_sampler_can_be_made_for_any_number_of_trials(name: str, trials: i
 
 
 def test_names() -> None:
-    assert set(SAMPLERS) == {"random", "grid", "tpe", "nsga2"} and set(FIXED_ORDER) <= set(SAMPLERS)
+    assert set(SAMPLERS) == {"random", "tpe", "nsga2"} and set(MADE_ONCE) == {"grid", "reinforce", "gptswarm"}
 
 
 def test_a_grid_of_more_points_than_atoms_is_not_listed() -> None:

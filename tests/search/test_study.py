@@ -15,8 +15,8 @@ from apportion.graphs.templates import TemplateStage
 from apportion.search.objectives import Constraint, front
 from apportion.search.plan import MOST_HELD
 from apportion.search.problem import Row
-from apportion.search.samplers import SAMPLERS
-from apportion.search.study import FAILED_IN_A_ROW, REPEATS_IN_A_ROW, Outcome, Study
+from apportion.search.samplers import MADE_ONCE, SAMPLERS
+from apportion.search.study import FAILED_IN_A_ROW, IDLE_IN_A_ROW, Outcome, Study
 from apportion.search.trial import Trial
 from tests.search.kit import (
     ACCURACY,
@@ -58,7 +58,7 @@ def test_baselines_outside_of_the_space_are_measured_all_the_same() -> None:
     assert outcome.state == "done" and all(trial.metrics for trial in made.trials)
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("sampler", [*SAMPLERS, *MADE_ONCE])
 def test_the_grid_and_every_sampler_measure_a_graph_once(sampler: str) -> None:
     problem = Troubled()
     made = study(plan(TINY, sampler=sampler, trials=50), problem)
@@ -74,7 +74,7 @@ def test_the_grid_visits_a_whole_space() -> None:
     assert set(searched(problem)) == {ONE_STAGE.build(point).key for point in ONE_STAGE.grid()}
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("sampler", [*SAMPLERS, *MADE_ONCE])
 def test_the_best_graph_is_found_and_wins(sampler: str) -> None:
     problem = Troubled()
     made = study(plan(ONE_STAGE, sampler=sampler, trials=50, objectives=(ACCURACY,)), problem)
@@ -94,9 +94,13 @@ def test_the_best_graph_within_the_budget_is_found() -> None:
     assert problem.strength(winner.graph) == pytest.approx(best(problem, SPACE, budget), abs=0.01)
     assert best(problem, SPACE) > best(problem, SPACE, budget) + 0.01
     assert {t.state for t in made.trials} >= {"complete", "infeasible"}
-    assert all((t.mean("flops") > 2e10) == (t.state == "infeasible") for t in made.trials if t.state != "repeated")
-    over = next(t for t in made.trials if t.state == "infeasible")
+    run = [t for t in made.trials if t.metrics]
+    assert all((t.mean("flops") > 2e10) == (t.state == "infeasible") for t in run if t.state != "repeated")
+    over = next(t for t in run if t.state == "infeasible")
     assert over.reason == f"`budget.flops` is 2e+10, and it takes {over.mean('flops'):g}."
+    refused = [t for t in made.trials if not t.metrics]
+    assert refused and all(problem.costs(t.graph)["flops"] > 1.25 * 2e10 for t in refused)
+    assert all(t.reason.startswith("`budget.flops` is 2e+10, and on paper it takes ") for t in refused)
 
 
 def test_a_repeated_graph_is_told_and_free() -> None:
@@ -115,11 +119,11 @@ def test_a_repeated_graph_is_told_and_free() -> None:
 
 def test_a_sampler_with_nothing_new_to_say_ends_the_search(monkeypatch: pytest.MonkeyPatch) -> None:
     made = study(plan(trials=50))
-    _, params = SPACE.uniform("large", "vote")
-    monkeypatch.setattr(made._engine, "ask", lambda number: (params, {}))
+    graph, params = SPACE.uniform("large", "vote")
+    monkeypatch.setattr(made._engine, "ask", lambda number: (params, graph, {}))
     monkeypatch.setattr(made._engine, "tell", lambda trial: None)
     outcome = finish(made)
-    assert outcome.reason == f"the sampler proposed {REPEATS_IN_A_ROW} graphs in a row that are measured already."
+    assert outcome.reason.startswith(f"the sampler proposed {IDLE_IN_A_ROW} graphs in a row that are measured already")
     assert outcome.state == "done"
 
 
@@ -142,7 +146,10 @@ def test_more_calls_than_the_budget_are_refused_on_paper() -> None:
 def test_nothing_feasible_is_an_outcome() -> None:
     log = MemoryLog()
     outcome = finish(study(plan(constraints=(Constraint("flops", 1.0),)), log=log))
-    assert outcome == Outcome("infeasible", "`limits.trials` is 10, and all are told. No graph was feasible.")
+    reason = (
+        f"the sampler proposed {IDLE_IN_A_ROW} graphs in a row that are measured already or over the budget on paper."
+    )
+    assert outcome == Outcome("infeasible", f"{reason} No graph was feasible.")
     assert log.fact("outcome") == {"state": "infeasible", "reason": outcome.reason, "closing": None}
 
 

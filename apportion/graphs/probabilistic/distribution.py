@@ -27,6 +27,7 @@ from apportion.graphs.space import SearchSpace
 from apportion.graphs.templates import TemplateStage
 
 EDGE_SHIFT = -2.0  # sigmoid(0 - 2) = 0.119: the sparse prior of Agent-REINFORCE's released code at temperature 1
+FAR = 1e4  # below any logit
 MOST_LOGIT = 30.0  # sigmoid is 1 - 1e-13 there; more would only make gradients vanish
 
 
@@ -105,9 +106,9 @@ class ProbabilisticGraph(torch.nn.Module):
         if most_readers is not None:
             for names in self._edges_by_source():
                 places = sorted((self.layout.blocks[name].start for name in names), key=lambda i: -float(logits[i]))
-                logits[places[most_readers:]] = -torch.inf
+                logits[places[most_readers:]] -= FAR  # which keeps their order for a final node that would read none
         with torch.no_grad():
-            pruned = torch.func.functional_call(self, {"logits": logits.clamp(min=-1e4)}, (Greedy(threshold),))
+            pruned = torch.func.functional_call(self, {"logits": logits}, (Greedy(threshold),))
         return self.params(pruned)[0]
 
     def forward(self, chooser: Chooser) -> Batch:
@@ -118,7 +119,7 @@ class ProbabilisticGraph(torch.nn.Module):
     # Numbers
 
     def entropy(self) -> Tensor:
-        """Sum of the entropies of all parameters in nats: an upper bound of that of the graphs, differentiable."""
+        """Sum of the entropies of all parameters in nats, each by itself, before any rule or budget; differentiable."""
         total = torch.zeros((), dtype=self.logits.dtype)
         for block in self.layout.blocks.values():
             x = self.logits[block.where]
@@ -165,8 +166,9 @@ class ProbabilisticGraph(torch.nn.Module):
         Raises:
             GraphError: one of them is not finite, or their number is another.
         """
-        if logits.shape != self.logits.shape or not bool(logits.isfinite().all()):
-            raise GraphError(f"logits must be {self.layout.size} finite numbers, got {logits}; mend them.")
+        if logits.shape != self.logits.shape:
+            raise GraphError(f"there must be {self.layout.size} logits, got {list(logits.shape)}; mend their number.")
+        _check_finite(logits)
         with torch.no_grad():
             self.logits.copy_(logits)
 
@@ -212,6 +214,9 @@ class ProbabilisticGraph(torch.nn.Module):
 
         Args:
             order: of each graph, as `Batch.order` has it; needed where the space has stages of free order.
+
+        Raises:
+            GraphError: it is needed and not given.
         """
 
         def places(names: Sequence[str]) -> Tensor:
@@ -248,6 +253,8 @@ class ProbabilisticGraph(torch.nn.Module):
         for other in self._templates:
             points = list(other.points())
             bought.points[other.name] = torch.tensor([points.index(_as_listed(other, row)) for row in params])
+        if self._random_order and order is None:
+            raise GraphError("graphs of free order must have their `order`, got none; give what `Batch.order` was.")
         walked = None if order is None else torch.tensor([list(row) for row in order])
         return Batch(nothing, walked, bought, slots)
 
@@ -255,6 +262,7 @@ class ProbabilisticGraph(torch.nn.Module):
 
     def _make(self, n: int, chooser: Chooser, order: Tensor | None, given: Batch | None) -> Batch:
         """Make n graphs, whatever the way of choosing, and say how probable they are."""
+        _check_finite(self.logits)
         bought = self._market.buy(n, self.logits, chooser, order, None if given is None else given.bought)
         made = Batch(sum(bought.point_log_p.values(), torch.zeros(n, dtype=self.logits.dtype)), order, bought)
         made.used_log_prob = made.log_prob
@@ -295,7 +303,8 @@ class ProbabilisticGraph(torch.nn.Module):
         common = (last_log_p + role_log_p).masked_fill(impossible, -torch.inf)
         slot_log_p = bought.slot_log_p[:, own] + warmth_log_p
         final_log_p = bought.final_log_p.get(stage.name, torch.zeros(n, dtype=logits.dtype))
-        read = useful[:, torch.tensor([b - 1 for _, b in stage.pairs], dtype=torch.long)]
+        # In free order an edge that leaves no trace may still have kept out one that would have left one.
+        read = useful[:, torch.tensor([b - 1 for _, b in stage.pairs], dtype=torch.long)] | stage.free_order
         made.log_prob = made.log_prob + common + edge_log_p.sum(1) + slot_log_p.sum(1) + final_log_p
         made.used_log_prob = (
             made.used_log_prob
@@ -329,6 +338,12 @@ class ProbabilisticGraph(torch.nn.Module):
             for slot in range(1, stage.slots + 1):
                 found.append([name for name in names if name.startswith(f"{stage.name}.{slot}>")])
         return found
+
+
+def _check_finite(logits: Tensor) -> None:
+    if not bool(logits.isfinite().all()):
+        place = int(logits.isfinite().int().argmin())
+        raise GraphError(f"logits must be finite, got {logits[place].item()} at place {place}; use smaller steps.")
 
 
 def _as_listed(stage: TemplateStage, row: Params) -> dict[str, Value]:
