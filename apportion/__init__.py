@@ -9,10 +9,22 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from apportion.api import Result, Task, load, open_run
+    from apportion.envs.roles import add_role
     from apportion.errors import ApportionError, SpecError
     from apportion.graphs import Graph, Node
 
-__all__ = ["ApportionError", "Graph", "Node", "Result", "SpecError", "Task", "__version__", "load", "open_run"]
+__all__ = [
+    "ApportionError",
+    "Graph",
+    "Node",
+    "Result",
+    "SpecError",
+    "Task",
+    "__version__",
+    "add_role",
+    "load",
+    "open_run",
+]
 __version__ = "0.1.0"
 
 _HOMES = {
@@ -22,6 +34,7 @@ _HOMES = {
     "Node": "apportion.graphs",
     "Result": "apportion.api",
     "Task": "apportion.api",
+    "add_role": "apportion.envs.roles",
     "load": "apportion.api",
     "open_run": "apportion.api",
 }

@@ -136,12 +136,18 @@ def _schema(arguments: argparse.Namespace) -> int:
 
 
 def _export(arguments: argparse.Namespace) -> int:
-    from apportion.export import to_optuna
+    from apportion.export import to_file, to_optuna
     from apportion.run import RunFolder
 
+    if arguments.to == "optuna" and arguments.trial is not None:
+        raise ApportionError("`--trial` names one graph, but a study takes all trials; leave it out.")
     folder = RunFolder.view(Path(arguments.run))
     try:
-        print(f"{to_optuna(folder, arguments.url)} trials written to {arguments.url}")
+        if arguments.to == "optuna":
+            print(f"{to_optuna(folder, arguments.target)} trials written to {arguments.target}")
+        else:
+            trial = to_file(folder, arguments.to, Path(arguments.target), arguments.trial)
+            print(f"trial {trial.number} written to {arguments.target}")
     finally:
         folder.close()
     return OK
@@ -239,10 +245,12 @@ def _parser() -> argparse.ArgumentParser:
     schema = commands.add_parser("schema", help="print the JSON schema of task files, for editors")
     schema.set_defaults(command=_schema)
 
-    export = commands.add_parser("export", help="write the trials of a run to an Optuna storage")
+    export = commands.add_parser("export", help="take a run elsewhere: its best graph as a file, or all its trials")
     export.add_argument("run", metavar="RUN", help="run folder")
-    export.add_argument("--to", choices=["optuna"], required=True, help="format")
-    export.add_argument("url", metavar="URL", help="storage, for example sqlite:///study.db")
+    forms = "json, mermaid; python and langgraph, which answer by themselves; optuna, all trials"
+    export.add_argument("--to", choices=["json", "langgraph", "mermaid", "optuna", "python"], required=True, help=forms)
+    export.add_argument("--trial", metavar="N", type=int, help="another graph than the best")
+    export.add_argument("target", metavar="TARGET", help="new file; for optuna a storage such as sqlite:///study.db")
     export.set_defaults(command=_export)
 
     models = commands.add_parser("models", help="small models for trying things out")

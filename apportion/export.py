@@ -1,15 +1,108 @@
-"""Taking a finished run elsewhere: its trials as a study in an Optuna storage, for the dashboard and its plots."""
+"""Taking a run elsewhere: a graph as a file (JSON, Mermaid, Python, LangGraph), or all trials as an Optuna study.
+
+A file that runs holds the graph, its models and its stages, never a key. It needs no run folder.
+"""
 
 from __future__ import annotations
 
+import json
 import warnings
+from pathlib import Path
+from string import Template
 
 import optuna
 
+from apportion import __version__
+from apportion.answering import needs_of, parts_of
 from apportion.build import objectives_of, space_of
 from apportion.errors import ApportionError
+from apportion.graphs.drawing.graphs import to_mermaid
+from apportion.report.summary import summarise
 from apportion.run import RunFolder
 from apportion.search.engine import directions, frozen
+from apportion.search.trial import Trial
+from apportion.spec import TaskSpec
+
+# No JSON text has three quotes in a row that are not escaped, and a raw text keeps the escapes as they are.
+PARTS = '''
+TASK = r"""
+$task
+"""
+
+GRAPH = r"""
+$graph
+"""
+'''
+
+PYTHON = f'''\
+"""Answers with the graph of trial $trial of `$study`: python FILE $fields
+
+Relative paths of model files begin at this file's folder. Written by apportion {__version__}.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+from apportion.answering import Answerer, script
+from apportion.graphs.graph import Graph
+{PARTS}
+
+def answerer() -> Answerer:
+    """The graph, ready to answer: `async with answerer() as ready: rollout = await ready.answer(fields)`."""
+    return Answerer(json.loads(TASK), Graph.from_json(GRAPH), base=Path(__file__).parent)
+
+
+if __name__ == "__main__":
+    sys.exit(script(answerer))
+'''
+
+LANGGRAPH = f'''\
+"""A LangGraph application of the graph of trial $trial of `$study`: python FILE $fields
+
+`(await app.ainvoke({{"fields": {{...}}}}))["answer"]` from other programs. Relative paths of model files begin at this
+file's folder. Written by apportion {__version__}.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+from apportion.answering import Answerer, script
+from apportion.envs.langgraph import to_langgraph
+from apportion.graphs.graph import Graph
+{PARTS}
+answerer = Answerer(json.loads(TASK), Graph.from_json(GRAPH), base=Path(__file__).parent)
+app = to_langgraph(answerer.graph, answerer.environment)
+
+if __name__ == "__main__":
+    sys.exit(script(lambda: answerer, app))
+'''
+
+
+def to_file(folder: RunFolder, form: str, path: Path, number: int | None = None) -> Trial:
+    """Write the graph of one trial as a new file.
+
+    Args:
+        form: `json`, `mermaid`, `python` or `langgraph`.
+        number: of the trial; the best one if None.
+
+    Returns:
+        The trial.
+
+    Raises:
+        ApportionError: there is no such trial, the file exists, or it cannot be written.
+    """
+    trial = _trial(folder, number)
+    text = _text(folder.spec, trial, form)
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise ApportionError(f"a file is not written over, but {path} exists; name another, or remove it.") from None
+    except OSError as error:
+        raise ApportionError(f"`TARGET` must be writable, but {error.strerror}: {path}; name another.") from None
+    return trial
 
 
 def to_optuna(folder: RunFolder, url: str) -> int:
@@ -42,3 +135,31 @@ def to_optuna(folder: RunFolder, url: str) -> int:
         study.set_metric_names([o.metric for o in objectives])
     study.add_trials([frozen(trial, space, objectives) for trial in told])
     return len(told)
+
+
+def _trial(folder: RunFolder, number: int | None) -> Trial:
+    summary = summarise(folder)
+    if number is None:
+        if summary.best is None:
+            raise ApportionError(
+                f"a run must have a feasible graph, but {folder.path} has none; name one with --trial."
+            )
+        return summary.best
+    if number not in range(len(summary.trials)):
+        raise ApportionError(f"`--trial` must be from 0 to {len(summary.trials) - 1}, got {number}; choose one.")
+    return summary.by_number(number)
+
+
+def _text(spec: TaskSpec, trial: Trial, form: str) -> str:
+    graph = trial.graph
+    if form == "json":
+        return graph.to_json() + "\n"
+    if form == "mermaid":
+        return to_mermaid(graph) + "\n"
+    return Template({"python": PYTHON, "langgraph": LANGGRAPH}[form]).substitute(
+        trial=trial.number,
+        study=spec.name,
+        fields=" ".join(f'"{name}=..."' if " " in name else f"{name}=..." for name in needs_of(spec, graph)),
+        task=json.dumps(parts_of(spec, graph), indent=2),
+        graph=graph.to_json(),
+    )

@@ -7,13 +7,19 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from apportion.bench.networkx_sampling import NetworkxSampler
 from apportion.graphs.graph import Graph, Node
 from apportion.graphs.parameters import Choice, Count, Value
-from apportion.graphs.space import SearchSpace
+from apportion.graphs.roles import ROLES
+from apportion.graphs.slots import SlotStage
+from apportion.graphs.space import SearchSpace, Stage
 from apportion.graphs.templates import TEMPLATES, TemplateStage
 
 MODELS = ("small", "medium", "large")
 STAGES = ("find", "think", "answer")
+READERS = tuple(name for name, role in ROLES.items() if role.least)
+MODEST = ("refiner", "decider")  # roles that can play on whatever a slot reads
+ENDS = ("refiner", "decider", "voter", "scorer", "verifier", "tester")  # roles that make do with one unscored draft
 
 replies = st.text(max_size=60) | st.text(alphabet="0123456789,.-+eE{}[]\"':ab \n", max_size=60)
 """What a model may write: any text, and texts thick with what parsers look for."""
@@ -47,9 +53,55 @@ def spaces(draw: st.DrawFn, stages: int = 2) -> SearchSpace:
     return SearchSpace(tuple(draw(stage_spaces(name, names[:i])) for i, name in enumerate(names)))
 
 
+@st.composite
+def slot_stages(draw: st.DrawFn, name: str, earlier: tuple[str, ...] = (), slots: int = 3) -> SlotStage:
+    """A stage of up to `slots` slots, which reads the stage before it."""
+    least = draw(st.integers(1, 2))
+    return SlotStage(
+        name,
+        draw(subsets(MODELS[:2])),
+        draw(st.integers(1, slots)),
+        draw(st.just(()) | _with_one_of(MODEST, READERS)),
+        draw(_with_one_of(ENDS, tuple(role for role in READERS if role != "critic"))),
+        (least, draw(st.integers(least, 3))),
+        draw(st.sampled_from([(), (0.5,), (0.0, 1.0)])),
+        draw(st.just(()) | subsets(MODELS)),
+        draw(st.integers(1, 2)),
+        earlier[-1:],
+        draw(st.booleans()),
+    )
+
+
+def _with_one_of(needed: Sequence[str], names: Sequence[str]) -> st.SearchStrategy[tuple[str, ...]]:
+    both = st.tuples(st.sampled_from(needed), st.lists(st.sampled_from(names), max_size=3))
+    return both.map(lambda drawn: tuple(dict.fromkeys((*drawn[1], drawn[0]))))
+
+
+@st.composite
+def mixed_spaces(draw: st.DrawFn, slots: int = 3) -> SearchSpace:
+    """A space of one or two stages, one of slots and perhaps one of templates beside it, in either order."""
+    names = STAGES[: draw(st.integers(1, 2))]
+    slotted = draw(st.sampled_from(names))
+    stages: list[Stage] = []
+    for i, name in enumerate(names):
+        stages.append(draw(slot_stages(name, names[:i], slots)) if name == slotted else draw(stage_spaces(name, names[:i])))
+    return SearchSpace(tuple(stages))
+
+
 def params(space: SearchSpace) -> st.SearchStrategy[dict[str, Value]]:
     """A complete set of parameters of a space."""
     return st.fixed_dictionaries({name: values(parameter) for name, parameter in space.parameters.items()})
+
+
+@st.composite
+def running_params(draw: st.DrawFn, space: SearchSpace) -> dict[str, Value]:
+    """A complete set of parameters of a space, slots included, that builds a graph."""
+    even = {name: dict.fromkeys(own.values, 1.0 / len(own.values)) for name, own in space.parameters.items()}
+
+    def choose(weights: Sequence[float]) -> int:
+        return draw(st.sampled_from([i for i, weight in enumerate(weights) if weight > 0.0]))
+
+    return NetworkxSampler(space, even).draw(choose)
 
 
 def values(parameter: Choice | Count) -> st.SearchStrategy[Value]:

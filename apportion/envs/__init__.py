@@ -1,1 +1,1 @@
-"""Running graphs: workers, the dispatcher, operators, the environment."""
+"""Running graphs: workers, the dispatcher, the operators of the roles, the environment."""

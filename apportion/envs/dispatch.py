@@ -49,6 +49,7 @@ class Endpoint:
         concurrency: requests that the server works on at once.
         queue: further requests that the worker is handed, to choose from.
         seeds: whether the server takes a per-request seed.
+        logprobs: whether the server gives log-probabilities.
     """
 
     card: ModelCard
@@ -58,6 +59,7 @@ class Endpoint:
     concurrency: int
     seeds: bool = False
     queue: int = 0
+    logprobs: bool = False
     slots: asyncio.Semaphore = field(init=False, repr=False, compare=False)
     booked: asyncio.Semaphore = field(init=False, repr=False, compare=False)
 
@@ -115,7 +117,7 @@ class Dispatcher:
         key, record = draw_key(
             endpoint.identity,
             [[message.role, message.content] for message in messages],
-            [sampling.temperature, sampling.max_tokens, sampling.top_p, list(sampling.stop)],
+            [sampling.temperature, sampling.max_tokens, sampling.top_p, list(sampling.stop), *_logprobs(sampling)],
         )
         purchase = self._purchases.get((key, index))
         if purchase is None:
@@ -144,10 +146,11 @@ class Dispatcher:
         """
 
         def cost(model: str, record: str) -> Attempt:
-            _, messages, (temperature, max_tokens, top_p, stop) = json.loads(record)
+            _, messages, (temperature, max_tokens, top_p, stop, *logprobs) = json.loads(record)
             asked = tuple(Message(role, content) for role, content in messages)
             endpoint = self.endpoints[model]
-            request = Request(endpoint.served_name, asked, Sampling(temperature, max_tokens, top_p, tuple(stop)))
+            sampling = Sampling(temperature, max_tokens, top_p, tuple(stop), *logprobs)
+            request = Request(endpoint.served_name, asked, sampling)
             return _Order(model, endpoint, request, "", record, 0).lost(0.0)
 
         lost = self.calls.write_off(cost)
@@ -295,6 +298,7 @@ class _Order:
             in_flight,
             call_flops(card, usage.prompt_tokens, usage.completion_tokens),
             call_usd(card, usage.prompt_tokens, usage.completion_tokens),
+            reply.first_token,
         )
         return draw, self._attempt(reply.status, "yes", usage.prompt_tokens, usage.completion_tokens, reply.latency_s)
 
@@ -329,6 +333,11 @@ class _Purchase:
     task: asyncio.Task[Draw] | None = None
     waiters: int = 0
     sent: bool = False
+
+
+def _logprobs(sampling: Sampling) -> tuple[int, ...]:
+    """Left out where none are wanted, as in banks that are older than they."""
+    return (sampling.top_logprobs,) if sampling.top_logprobs else ()
 
 
 def text_bytes(messages: tuple[Message, ...]) -> int:

@@ -10,11 +10,13 @@ import functools
 from collections.abc import Mapping
 
 from apportion.envs.dispatch import Dispatcher
-from apportion.envs.operators import OPERATORS, Buy, Job
-from apportion.envs.rollout import Candidate, NodeRun, Rollout
+from apportion.envs.roles import OPERATORS, Buy, Job
+from apportion.envs.rollout import Candidate, NodeRun, Rollout, merged
+from apportion.envs.sandbox import Sandbox
 from apportion.envs.stage import Example, Stage
 from apportion.envs.worker import Message, Sampling
 from apportion.graphs.graph import Graph, Node
+from apportion.graphs.roles import ROLES
 from apportion.store.calls import Draw, DrawStatus, Spender
 
 
@@ -29,6 +31,7 @@ class Environment:
     def __init__(self, stages: Mapping[str, Stage], dispatcher: Dispatcher) -> None:
         self.stages = stages
         self.dispatcher = dispatcher
+        self.sandbox = Sandbox()
 
     async def run(self, graph: Graph, example: Example, spender: Spender = "candidate") -> Rollout:
         """Run `graph` on `example`, buying the draws that the bank lacks.
@@ -36,9 +39,26 @@ class Environment:
         Raises:
             LimitReached: a draw may not be bought.
             StoreError: the store cannot be written.
+            SandboxError: a tester plays, and this machine has no sandbox.
         """
-        run = _Run(self, graph, example, functools.partial(_buy, self.dispatcher, spender))
-        return await run.finish()
+        return await _Run(self, graph, example, spender).finish()
+
+    async def run_node(self, graph: Graph, node: Node, example: Example, ended: Mapping[str, NodeRun]) -> NodeRun:
+        """Run one node of `graph` for whoever has an order of his own.
+
+        Args:
+            ended: what the nodes before it did, by node id: its inputs, and those that its inputs rest on.
+
+        Raises:
+            LimitReached: a draw may not be bought.
+            StoreError: the store cannot be written.
+            SandboxError: a tester plays, and this machine has no sandbox.
+        """
+        return await _Run(self, graph, example, "candidate").node(node, ended)
+
+    def logprobs(self, node: Node) -> bool:
+        """Whether the node's model gives log-probabilities."""
+        return node.model is not None and self.dispatcher.endpoints[node.model].logprobs
 
 
 async def _buy(
@@ -50,19 +70,22 @@ async def _buy(
 class _Run:
     """One graph on one example, while it runs."""
 
-    def __init__(self, environment: Environment, graph: Graph, example: Example, buy: Buy) -> None:
-        self._stages = environment.stages
+    def __init__(self, environment: Environment, graph: Graph, example: Example, spender: Spender) -> None:
+        self._environment = environment
         self._graph = graph
         self._example = example
-        self._buy = buy
-        self._values = dict(example.fields)
+        self._buy: Buy = functools.partial(_buy, environment.dispatcher, spender)
+        self._ended: dict[str, NodeRun] = {}
         self._tasks: dict[str, asyncio.Task[NodeRun]] = {}
+        self._weighed = {  # stages in which scores of several nodes meet
+            n.stage for n in graph.nodes if ROLES[n.role].scores == "reads" and len(graph.candidates(n)) > 1
+        }
 
     async def finish(self) -> Rollout:
         graph = self._graph
         try:
             for node in graph.nodes:
-                self._tasks[node.id] = asyncio.create_task(self._node(node))
+                self._tasks[node.id] = asyncio.create_task(self._when_ready(node))
             await asyncio.gather(*self._tasks.values())
         finally:
             for task in self._tasks.values():
@@ -70,25 +93,50 @@ class _Run:
             await asyncio.gather(*self._tasks.values(), return_exceptions=True)
         runs = {name: task.result() for name, task in self._tasks.items()}
         last = runs[graph.output.id]
-        answer = last.candidates[0].value if last.candidates else None
-        return Rollout(graph, self._example.id, last.status, answer, runs)
+        return Rollout(graph, self._example.id, last.status, value_of(last), runs)
 
-    async def _node(self, node: Node) -> NodeRun:
+    async def _when_ready(self, node: Node) -> NodeRun:
+        for source in node.inputs:
+            await asyncio.shield(self._tasks[source])
+        run = self._ended[node.id] = await self.node(node, self._ended)
+        return run
+
+    async def node(self, node: Node, ended: Mapping[str, NodeRun]) -> NodeRun:
+        """Run a node whose inputs have ended."""
         candidates: list[Candidate] = []
         lacking: list[DrawStatus] = []
         for source in node.inputs:
-            run = await asyncio.shield(self._tasks[source])
-            other = self._graph.by_id[source]
-            if other.stage == node.stage:
+            run = ended[source]
+            if self._graph.by_id[source].stage == node.stage:
                 candidates.extend(run.candidates)
                 if not run.candidates:
                     lacking.append(run.status)
-            elif run.candidates and (value := run.candidates[0].value) is not None:
-                self._values[other.stage] = value
-            else:
+            elif value_of(run) is None:
                 return NodeRun(run.status)  # without what it reads, a stage has nothing to answer
         if not candidates and lacking:
             return NodeRun(lacking[0])
-        start = self._graph.draw_starts[node.id]
-        job = Job(node, self._stages[node.stage], self._values, start, tuple(candidates), self._buy)
+        job = Job(
+            node,
+            self._environment.stages[node.stage],
+            self._values(ended),
+            self._graph.draw_starts[node.id],
+            merged(candidates),
+            self._buy,
+            self._environment.logprobs(node),
+            node.stage in self._weighed,
+            self._environment.sandbox,
+        )
         return await OPERATORS[node.role](job)
+
+    def _values(self, ended: Mapping[str, NodeRun]) -> dict[str, object]:
+        """What prompts may name: the fields, and the answers of the stages that have ended."""
+        values = dict(self._example.fields)
+        for stage, last in self._graph.stage_outputs.items():
+            if last.id in ended and (value := value_of(ended[last.id])) is not None:
+                values[stage] = value
+        return values
+
+
+def value_of(run: NodeRun) -> str | None:
+    """What later stages read of a stage's last node."""
+    return run.candidates[0].value if run.candidates else None

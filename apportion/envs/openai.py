@@ -107,8 +107,8 @@ class OpenAIWorker:
             else:
                 draft, ttft_s = read_completion(await _read(response)), None
         reply = checked_reply(draft, request, ttft_s=ttft_s, latency_s=time.perf_counter() - began)
-        if self._key is not None and self._key in reply.text:
-            reply = replace(reply, text=reply.text.replace(self._key, "[key]"))
+        if self._key is not None and any(self._key in text for text in (reply.text, *reply.first_token)):
+            reply = replace(reply, text=reply.text.replace(self._key, "[key]"), first_token={})
         return reply
 
     def _open(self) -> aiohttp.ClientSession:
@@ -135,6 +135,8 @@ class OpenAIWorker:
         }
         if sampling.stop:
             body["stop"] = sampling.stop
+        if sampling.top_logprobs:
+            body["logprobs"], body["top_logprobs"] = True, sampling.top_logprobs
         if request.seed is not None:
             body["seed"] = request.seed
         return json.dumps(body).encode()

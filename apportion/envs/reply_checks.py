@@ -37,6 +37,9 @@ STATUS_OF_FINISH: Final[dict[str, ReplyStatus]] = {
     "content_filter": "refused",
 }
 
+ROUNDING: Final = 1e-3
+"""By which the logarithm of a probability may pass 0."""
+
 COMMENT_FIELDS: Final = (b":", b"event:", b"id:", b"retry:")
 RETRYABLE_4XX: Final = frozenset({408, 409, 425})  # timeout, conflict, too early: the server's state, not the request
 MAX_MESSAGE: Final = 400  # characters of an error message
@@ -44,11 +47,12 @@ MAX_MESSAGE: Final = 400  # characters of an error message
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A completion that arrived whole, its finish reason and counts still as the server gave them."""
+    """A completion that arrived whole, its finish reason, counts and `logprobs` still as the server gave them."""
 
     text: str
     finish_reason: str
     usage: Any
+    logprobs: Any = None
 
 
 class EventStream:
@@ -58,7 +62,7 @@ class EventStream:
         texts: pieces of text so far, none empty.
     """
 
-    __slots__ = ("_choices", "_data", "_done", "_finish", "_line", "_usage", "texts")
+    __slots__ = ("_choices", "_data", "_done", "_finish", "_line", "_logprobs", "_usage", "texts")
 
     def __init__(self) -> None:
         self.texts: list[str] = []
@@ -68,6 +72,7 @@ class EventStream:
         self._choices = 0
         self._finish: str | None = None
         self._usage: Any = None
+        self._logprobs: Any = None
 
     def feed(self, received: bytes) -> None:
         """Take the next bytes.
@@ -94,7 +99,7 @@ class EventStream:
             raise WorkerError("incomplete", "a stream must end with [DONE], this one was cut before it; retry")
         if not self._choices:
             raise WorkerError("bad_response", "a stream must have a choice, this one has none")
-        return _draft("".join(self.texts), self._finish, self._usage)
+        return _draft("".join(self.texts), self._finish, self._usage, self._logprobs)
 
     def _take(self, line: bytes) -> None:
         if line.startswith(b"data:"):
@@ -122,6 +127,8 @@ class EventStream:
         self._choices += 1
         delta = choice.get("delta")
         if delta is not None and (content := _content(delta, "delta")):
+            if not self.texts:
+                self._logprobs = choice.get("logprobs")
             self.texts.append(content)
         if (finish := choice.get("finish_reason")) is not None:
             self._finish = finish
@@ -136,7 +143,7 @@ def read_completion(body: bytes) -> Draft:
     completion = _json_object(body)
     choice = _first_choice(completion.get("choices"))
     text = _content(choice.get("message"), "message") or ""
-    return _draft(text, choice.get("finish_reason"), completion.get("usage"))
+    return _draft(text, choice.get("finish_reason"), completion.get("usage"), choice.get("logprobs"))
 
 
 def checked_reply(draft: Draft, request: Request, *, ttft_s: float | None, latency_s: float) -> Reply:
@@ -152,7 +159,9 @@ def checked_reply(draft: Draft, request: Request, *, ttft_s: float | None, laten
         raise WorkerError("bad_response", f"finish_reason must be one of {known}; got {draft.finish_reason!r}")
     if status == "ok" and not text:
         status = "refused"
-    return Reply(text, status, draft.finish_reason, checked_usage(draft.usage, request, text), ttft_s, latency_s)
+    usage = checked_usage(draft.usage, request, text)
+    first = checked_first_token(draft.logprobs, text, request.sampling.top_logprobs)
+    return Reply(text, status, draft.finish_reason, usage, ttft_s, latency_s, first)
 
 
 def checked_usage(usage: Any, request: Request, text: str) -> Usage:
@@ -175,6 +184,27 @@ def checked_usage(usage: Any, request: Request, text: str) -> Usage:
         ):
             return Usage(prompt, completion)
     return estimated_usage(request.messages, text)
+
+
+def checked_first_token(logprobs: Any, text: str, most: int) -> dict[str, float]:
+    """Log-probabilities of the first token's alternatives, `most` at most; none at all when any of them cannot be true.
+
+    The token must be the one that the text begins with: hidden reasoning has tokens too.
+    """
+    if not most:
+        return {}
+    try:
+        first = logprobs["content"][0]
+        given = [(entry["token"], entry["logprob"]) for entry in first["top_logprobs"]]
+        sound = all(
+            isinstance(token, str) and type(value) in (int, float) and math.isfinite(value) and value <= ROUNDING
+            for token, value in given
+        )
+        if not (sound and len(given) <= most and text.lstrip().startswith(first["token"].strip())):
+            return {}
+        return {token: min(0.0, float(value)) for token, value in reversed(given)}  # of one text the likelier stays
+    except (TypeError, KeyError, IndexError, AttributeError, OverflowError):  # not of that shape
+        return {}
 
 
 def estimated_usage(messages: Sequence[Message], text: str) -> Usage:
@@ -264,12 +294,12 @@ def _content(message: Any, name: str) -> str | None:
     raise WorkerError("bad_response", f"content must be text, got {_shape(content)}")
 
 
-def _draft(text: str, finish_reason: Any, usage: Any) -> Draft:
+def _draft(text: str, finish_reason: Any, usage: Any, logprobs: Any) -> Draft:
     if finish_reason is None:
         raise WorkerError("incomplete", "a completion must give its finish_reason, this one has none; retry")
     if not isinstance(finish_reason, str):
         raise WorkerError("bad_response", f"finish_reason must be text, got {_shape(finish_reason)}")
-    return Draft(text, finish_reason, usage)
+    return Draft(text, finish_reason, usage, logprobs)
 
 
 def _valid_unicode(text: str) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
 from apportion.graphs.graph import Graph
 from apportion.store.calls import Draw, DrawStatus
@@ -16,10 +16,29 @@ class Candidate:
     Attributes:
         text: as the model wrote it.
         value: what the stage's parser read from it; None when it has no value of its form.
+        origin: id of the node that wrote it, and its place among that node's texts.
+        score: from 0 to 1, as the last judge gave it; None when none did.
+        comments: of critics.
     """
 
     text: str
     value: str | None
+    origin: tuple[str, int]
+    score: float | None = None
+    comments: tuple[str, ...] = ()
+
+
+def merged(candidates: Iterable[Candidate]) -> tuple[Candidate, ...]:
+    """Each text once, at its first place: with every comment on it, and the last score."""
+    found: dict[tuple[str, int], Candidate] = {}
+    for candidate in candidates:
+        known = found.setdefault(candidate.origin, candidate)
+        found[candidate.origin] = replace(
+            known,
+            score=known.score if candidate.score is None else candidate.score,
+            comments=tuple(dict.fromkeys((*known.comments, *candidate.comments))),
+        )
+    return tuple(found.values())
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,8 @@ samples, banks, limits or retries: those belong to the dispatcher.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 ReplyStatus = Literal["ok", "truncated", "refused"]
@@ -22,12 +23,17 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How a completion is drawn. Part of the identity of a draw."""
+    """How a completion is drawn. Part of the identity of a draw.
+
+    Attributes:
+        top_logprobs: how many alternatives to the first token are wanted with their log-probabilities; 0 for none.
+    """
 
     temperature: float
     max_tokens: int
     top_p: float = 1.0
     stop: tuple[str, ...] = ()
+    top_logprobs: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +73,7 @@ class Reply:
         finish_reason: the server's own word, verbatim.
         ttft_s: seconds from sending to the first piece of text, None when not streamed.
         latency_s: seconds from sending to the end of the reply.
+        first_token: log-probabilities of the likeliest first tokens; empty when the server did not give them.
     """
 
     text: str
@@ -75,6 +82,7 @@ class Reply:
     usage: Usage
     ttft_s: float | None
     latency_s: float
+    first_token: Mapping[str, float] = field(default_factory=dict)
 
 
 class Worker(Protocol):

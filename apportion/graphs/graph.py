@@ -175,24 +175,25 @@ class Graph:
         return cls.from_dict(data)
 
     def to_networkx(self) -> nx.DiGraph[str]:
-        """The graph as a `networkx.DiGraph` with stage, role, model and samples as node attributes."""
+        """The graph as a `networkx.DiGraph` whose nodes have the attributes of ours, but for id and inputs."""
         import networkx as nx
 
         graph: nx.DiGraph[str] = nx.DiGraph()
         for node in self.nodes:
-            graph.add_node(node.id, stage=node.stage, role=node.role, model=node.model, samples=node.samples)
+            graph.add_node(node.id, **{name: v for name, v in asdict(node).items() if name not in ("id", "inputs")})
             graph.add_edges_from((source, node.id) for source in node.inputs)
         return graph
 
     def __str__(self) -> str:
-        from apportion.graphs.drawing import to_text
+        from apportion.graphs.drawing.graphs import to_text
 
         return to_text(self)
 
-    def _repr_html_(self) -> str:
-        from apportion.graphs.drawing import to_svg
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        from apportion.graphs.drawing.graphs import of_graph
 
-        return to_svg(self)
+        picture = of_graph(self)
+        return {"image/svg+xml": picture.svg(), "text/vnd.mermaid": picture.mermaid(), "text/plain": str(self)}
 
 
 def calls_of(graph: Graph, node: Node) -> int:

@@ -29,7 +29,7 @@ class Choice:
         """
         if not any(type(value) is type(own) and value == own for own in self.values):
             listed = ", ".join(str(own) for own in self.values)
-            raise GraphError(f"`{name}` must be one of {listed}, got {value!r}; choose one.")
+            raise GraphError(f"`{name}` must be one of {listed}, got {value!r:.60}; choose one.")
 
     def distribution(self) -> BaseDistribution:
         """The parameter in Optuna's terms."""
@@ -58,7 +58,7 @@ class Count:
         """
         if not (type(value) is int and self.least <= value <= self.most):
             raise GraphError(
-                f"`{name}` must be a whole number from {self.least} to {self.most}, got {value!r}; choose one."
+                f"`{name}` must be a whole number from {self.least} to {self.most}, got {value!r:.60}; choose one."
             )
 
     def distribution(self) -> BaseDistribution:

@@ -88,7 +88,7 @@ class SlotStage:
             if self.samples != (1, 1):
                 found[f"{slot}.samples"] = self.count
             if self.temperatures:
-                found[f"{slot}.temperature"] = Choice(self.temperatures)
+                found[f"{slot}.temperature"] = Choice(tuple(map(float, self.temperatures)))
             if self.roles:
                 found[f"{slot}.role"] = Choice(self.roles)
         for a, b in self.pairs:
@@ -145,12 +145,13 @@ class SlotStage:
         """Names of the parameters that shape the stage, edges that are absent left out."""
         own = {name.removeprefix(f"{self.name}."): value for name, value in params.items()}
         reads = self._edges(own)
+        used = _reaching(reads)
         found: list[str] = []
-        for place in _reaching(reads):
+        for place in (place for place in reads if place in used):
             found += [f"{source}>{place}" for source in reads[place]]
             name = str(own[f"{place}.role"]) if place == FINAL or reads[place] else "generator"
             asked = ("model", "samples", "temperature") if ROLES[name].calls_model else ()
-            found += [f"{place}.{key}" for key in (*asked, *(() if name == "generator" else ("role",)))]
+            found += [f"{place}.{key}" for key in (*(() if name == "generator" else ("role",)), *asked)]
         return [f"{self.name}.{name}" for name in found if f"{self.name}.{name}" in self.parameters]
 
     def points(self) -> Iterator[dict[str, Value]]:
@@ -236,8 +237,13 @@ def _check(stage: SlotStage) -> None:
     least, most = stage.samples
     if not 1 <= least <= most:
         raise GraphError(f"`samples` must be from 1 upwards, got [{least}, {most}] in {stage.name!r}; mend it.")
-    if any(a >= b for a, b in pairwise(stage.temperatures)):
-        raise GraphError(f"`temperatures` must rise, got {list(stage.temperatures)} in {stage.name!r}; sort them.")
+    warm = all(0.0 <= temperature <= 2.0 for temperature in stage.temperatures)
+    if not warm or any(a >= b for a, b in pairwise(stage.temperatures)):
+        raise GraphError(
+            f"`temperatures` must be from 0 to 2 and rise, got {list(stage.temperatures)} in {stage.name!r}; mend them."
+        )
+    if stage.keep < 1:
+        raise GraphError(f"`keep` must be at least 1, got {stage.keep} in {stage.name!r}; raise it.")
     if ends := [name for name in stage.final if ROLES[name].gives == "all"]:
         raise GraphError(f"a final node must give one text, but a {ends[0]} gives all it reads; choose another role.")
     critics = any(ROLES[name].comments == "writes" for name in stage.roles)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -66,8 +66,9 @@ class SearchSpace:
         for stage in self.stages:
             found |= stage.choices([node for node in graph.nodes if node.stage == stage.name] or [graph.output])
         if self.build(found).key != graph.key:
+            shown = "; ".join(f"{node.id!r} {str(node)!r:.60} reads {list(node.inputs)}" for node in graph.nodes)
             raise GraphError(
-                f"a graph must be one that the space can build, but this one differs:\n{graph}\nchange the space."
+                f"a graph must be one that the space can build, but this differs: {shown:.600}; change it."
             )
         return found
 
@@ -81,9 +82,11 @@ class SearchSpace:
         """
         given = _object(proposal) if isinstance(proposal, str) else proposal
         if "nodes" in given:
+            for name in given:
+                if name not in ("nodes", "apportion_graph"):
+                    raise GraphError(f"a graph must have `nodes` and no more, got {str(name)[:60]!r}; leave it out.")
             return self.params(Graph.from_dict(given))
-        for name in given.keys() - self.parameters.keys():
-            raise GraphError(f"parameters must be {_few(self.parameters)}, got {str(name)[:60]!r}; leave it out.")
+        self._check_names(given)
         for name, value in given.items():
             self.parameters[name].check(name, value)
         first = {name: parameter.values[0] for name, parameter in self.parameters.items()}
@@ -100,10 +103,14 @@ class SearchSpace:
         Raises:
             GraphError: a name or a value is not of the space; types count (`True` is not 1).
         """
-        for name in params.keys() - self.parameters.keys():
-            raise GraphError(f"parameters must be {_few(self.parameters)}, got {name!r}; leave it out.")
+        self._check_names(params)
         for name, parameter in self.parameters.items():
             parameter.check(name, params.get(name))
+
+    def _check_names(self, names: Iterable[object]) -> None:
+        for name in names:
+            if name not in self.parameters:
+                raise GraphError(f"parameters must be {few(self.parameters)}, got {str(name)[:60]!r}; leave it out.")
 
     @cached_property
     def settings(self) -> int:
@@ -204,7 +211,7 @@ def _object(text: str) -> Mapping[str, object]:
     return value
 
 
-def _few(names: Mapping[str, object]) -> str:
+def few(names: Mapping[str, object]) -> str:
     """Names for an error: all of a small space, some of a large one."""
     listed = list(names)
     return ", ".join(listed) if len(listed) <= 12 else f"{', '.join(listed[:12])} … ({len(listed)} in all)"

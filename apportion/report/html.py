@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from apportion.graphs.drawing import to_svg
+from apportion.graphs.drawing.graphs import to_svg
 from apportion.report.summary import Summary
 from apportion.report.terminal import describe, number, spread, verdict
 from apportion.search.trial import Trial

@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from apportion.graphs.drawing.graphs import PALETTE
+from apportion.graphs.drawing.lettering import fitted
+from apportion.graphs.parameters import Value
+from apportion.graphs.slots import FINAL, YES
 from apportion.report.summary import Summary
 from apportion.search.closing import PREFERRED
 from apportion.search.trial import Trial
@@ -14,6 +21,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 GREY, BLUE, ORANGE, GREEN = "#999999", "#0072B2", "#E69F00", "#009E73"  # Okabe and Ito, told apart by all readers
+LINES = (BLUE, "#D55E00", GREEN, "#CC79A7", ORANGE, "#56B4E9", "#000000")  # theirs too, without the yellow
+MOST_LINES = 10  # that a panel tells apart; more are rows of a map
+SHARES = ("template", "model", "role")
+
+Snapshot = Mapping[str, Mapping[Value, float]]
+"""Probabilities of the values of each parameter of a space."""
 
 
 def plot_front(summary: Summary, cost: str | None = None) -> Figure:
@@ -26,22 +39,12 @@ def plot_front(summary: Summary, cost: str | None = None) -> Figure:
         ModuleNotFoundError: matplotlib is not installed.
         ValueError: no trial has been measured.
     """
-    from matplotlib.figure import Figure
-
-    class Picture(Figure):
-        """A figure that a notebook shows, also where pyplot was never imported."""
-
-        def _repr_png_(self) -> bytes:
-            png = io.BytesIO()
-            self.savefig(png, dpi=110)
-            return png.getvalue()
-
     metric = summary.objectives[0].metric
     measured = [t for t in summary.trials if metric in t.metrics and t.state != "repeated"]
     if not measured:
         raise ValueError("a plot needs a measured trial, but the run has none; run it first.")
     cost = cost or _cost(summary, measured)
-    figure = Picture(figsize=(7.5, 4.8), layout="constrained")
+    figure = _figure(7.5, 4.8)
     axes = figure.subplots()
     edge = {t.number for t in summary.front}
     groups = (
@@ -65,6 +68,101 @@ def plot_front(summary: Summary, cost: str | None = None) -> Figure:
     axes.grid(visible=True, alpha=0.25)
     axes.legend(frameon=False)
     return figure
+
+
+def plot_evolution(snapshots: Sequence[Snapshot], at: Sequence[int]) -> Figure:
+    """How the probabilities of a search moved: for each stage its edges, and the shares of models, roles and templates.
+
+    Shares are means over the slots of a stage.
+
+    Args:
+        at: evaluations at which the snapshots were taken, rising.
+
+    Raises:
+        ModuleNotFoundError: matplotlib is not installed.
+        ValueError: there are fewer than two snapshots, so that nothing moves.
+    """
+    if len(snapshots) < 2:
+        raise ValueError(f"a plot of a course needs two snapshots or more, got {len(snapshots)}; take more.")
+    panels = _panels(list(snapshots[0]))
+    stages = list(dict.fromkeys(stage for stage, _ in panels))
+    wide = max(sum(stage == other for other, _ in panels) for stage in stages)
+    figure = _figure(3.9 * wide, 2.9 * len(stages))
+    grid = figure.subplots(len(stages), wide, squeeze=False)
+    for row, stage in zip(grid, stages, strict=True):
+        own = [(title, names) for (other, title), names in panels.items() if other == stage]
+        for axes, (title, names) in zip(row, own, strict=False):
+            draw = _shares if title != "edges" else _lines if len(names) <= MOST_LINES else _map
+            draw(axes, names, snapshots, at)
+            axes.set(title=f"{stage}: {title}", xlim=(at[0], at[-1]), xlabel="evaluations")
+        for axes in row[len(own) :]:
+            axes.axis("off")
+    return figure
+
+
+def _panels(names: Sequence[str]) -> dict[tuple[str, str], list[str]]:
+    """Names of the parameters that each panel shows, by stage and title."""
+    panels: dict[tuple[str, str], list[str]] = {}
+    for name in names:
+        stage, _, rest = name.partition(".")
+        place, _, kind = rest.rpartition(".")
+        if ">" in rest:
+            panels.setdefault((stage, "edges"), []).append(name)
+        elif kind in SHARES:
+            title = f"{kind}s of the slots" if place.isdigit() else f"{kind} of the {place} node" if place else kind
+            panels.setdefault((stage, title), []).append(name)
+    return panels
+
+
+def _lines(axes: Axes, names: Sequence[str], snapshots: Sequence[Snapshot], at: Sequence[int]) -> None:
+    """Probability of each edge."""
+    for i, name in enumerate(names):
+        style = "-" if i < len(LINES) else "--"
+        odds = [snapshot[name].get(YES, 0.0) for snapshot in snapshots]
+        axes.plot(at, odds, style, color=LINES[i % len(LINES)], label=name.partition(".")[2])
+    axes.set_ylim(-0.02, 1.02)
+    axes.grid(visible=True, alpha=0.25)
+    axes.legend(frameon=False, fontsize="x-small", ncols=2)
+
+
+def _map(axes: Axes, names: Sequence[str], snapshots: Sequence[Snapshot], at: Sequence[int]) -> None:
+    """Probability of each edge as a row, those to the final node on top, each kind by its last probability."""
+    odds = {name: [snapshot[name].get(YES, 0.0) for snapshot in snapshots] for name in names}
+    rows = sorted(names, key=lambda name: (name.endswith(f">{FINAL}"), odds[name][-1]))
+    shown = axes.pcolormesh(
+        at, np.arange(len(rows)) + 0.5, [odds[name] for name in rows], cmap="cividis", vmin=0, vmax=1, shading="nearest"
+    )
+    inner = sum(not name.endswith(f">{FINAL}") for name in names)
+    axes.axhline(inner, color="white", lw=1.5)
+    kinds = {"between slots": (0, inner), f"to {FINAL}": (inner, len(rows))}
+    ticks = {(low + high) / 2: f"{high - low} {kind}" for kind, (low, high) in kinds.items() if low < high}
+    axes.set_yticks(list(ticks), list(ticks.values()), rotation=90, va="center", fontsize="x-small")
+    axes.tick_params(axis="y", length=0)
+    axes.figure.colorbar(shown, ax=axes, label="probability")
+
+
+def _shares(axes: Axes, names: Sequence[str], snapshots: Sequence[Snapshot], at: Sequence[int]) -> None:
+    """Mean probability of each value over the parameters, one above the other."""
+    values = list(dict.fromkeys(value for name in names for value in snapshots[0][name]))
+    heights = [[float(np.mean([s[name].get(value, 0.0) for name in names])) for s in snapshots] for value in values]
+    colours = [PALETTE[i % len(PALETTE)] for i in range(len(values))]
+    axes.set_ylim(0, 1)
+    axes.stackplot(at, heights, labels=[fitted(str(v), 130, 8) for v in values], colors=colours, alpha=0.8, ec="white")
+    handles, labels = axes.get_legend_handles_labels()
+    axes.legend(handles[::-1], labels[::-1], fontsize="x-small", loc="center left")
+
+
+def _figure(width: float, height: float) -> Figure:
+    """A figure that a notebook shows, also where pyplot was never imported."""
+    from matplotlib.figure import Figure
+
+    class Shown(Figure):
+        def _repr_png_(self) -> bytes:
+            png = io.BytesIO()
+            self.savefig(png, dpi=110)
+            return png.getvalue()
+
+    return Shown(figsize=(width, height), layout="constrained")
 
 
 def _points(axes: Axes, trials: list[Trial], metric: str, cost: str, marker: str, colour: str, label: str) -> None:

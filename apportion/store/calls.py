@@ -5,6 +5,7 @@ Tables:
   call     the intent to buy one draw; in flight until one of its attempts is final
   attempt  one request that was sent, how it ended and what it cost
   result   the bank: one finished completion for each (key, sample index)
+  first_token  log-probabilities of the alternatives to a result's first token, where they were asked for and given
   hit      one use of a completion that was already in the bank
 """
 
@@ -14,8 +15,8 @@ import hashlib
 import json
 import sqlite3
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
 from operator import attrgetter
 from typing import Any, Literal
 
@@ -43,6 +44,8 @@ CREATE TABLE IF NOT EXISTS result (
     completion_tokens INTEGER NOT NULL, usage_estimated INTEGER NOT NULL, ttft_s REAL, latency_s REAL NOT NULL,
     in_flight INTEGER NOT NULL, flops REAL NOT NULL, usd REAL, measured_at REAL NOT NULL,
     PRIMARY KEY (key, idx)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS first_token (
+    key TEXT NOT NULL, idx INTEGER NOT NULL, logprobs TEXT NOT NULL, PRIMARY KEY (key, idx)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS hit (run TEXT NOT NULL, spender TEXT NOT NULL, key TEXT NOT NULL, idx INTEGER NOT NULL);
 CREATE INDEX IF NOT EXISTS hit_by_run ON hit (run, spender);
 """
@@ -50,7 +53,7 @@ CREATE INDEX IF NOT EXISTS hit_by_run ON hit (run, spender);
 
 SELECT_RESULT = (
     "SELECT status, text, finish_reason, prompt_tokens, completion_tokens, usage_estimated, ttft_s, latency_s,"
-    " in_flight, flops, usd FROM result WHERE key = ? AND idx = ?"
+    " in_flight, flops, usd, logprobs FROM result LEFT JOIN first_token USING (key, idx) WHERE key = ? AND idx = ?"
 )
 INSERT_RESULT = "INSERT OR IGNORE INTO result VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 INSERT_CALL = (  # nothing where another process has bought the draw meanwhile
@@ -68,6 +71,7 @@ class Draw:
         status: `ok`, `truncated` at max_tokens, `refused`; `timeout` and `failed` when there is no reply.
         in_flight: requests in flight at the same server when it was sent, itself included.
         usd: None when the model has no known price.
+        first_token: log-probabilities of the likeliest first tokens; empty when they are not known.
     """
 
     key: str
@@ -83,6 +87,7 @@ class Draw:
     in_flight: int = 0
     flops: float = 0.0
     usd: float | None = None
+    first_token: Mapping[str, float] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +122,7 @@ class Booking:
     purchases: int
 
 
-_values = attrgetter(*[field.name for field in fields(Draw)][2:])  # `astuple` copies deeply, and this is a hot path
+_values = attrgetter(*[field.name for field in fields(Draw)][2:-1])  # `astuple` copies deeply, and this is a hot path
 _costs = attrgetter(*[field.name for field in fields(Attempt)])
 
 
@@ -194,7 +199,12 @@ class Calls:
 
         def operation(connection: sqlite3.Connection) -> Draw:
             _insert_attempt(connection, call, n, attempt, final=True)
-            if draw.status not in BANKED or connection.execute(INSERT_RESULT, row).rowcount:
+            if draw.status not in BANKED:
+                return draw
+            if connection.execute(INSERT_RESULT, row).rowcount:
+                if draw.first_token:
+                    first = json.dumps(dict(draw.first_token))
+                    connection.execute("INSERT INTO first_token VALUES (?, ?, ?)", (draw.key, draw.index, first))
                 return draw
             return _draw(draw.key, draw.index, connection.execute(SELECT_RESULT, (draw.key, draw.index)).fetchone())
 
@@ -318,7 +328,6 @@ def _insert_attempt(connection: sqlite3.Connection, call: int, n: int, attempt: 
 
 
 def _draw(key: str, index: int, row: tuple[Any, ...]) -> Draw:
-    status, text, finish, prompt, completion, estimated, ttft_s, latency_s, in_flight, flops, usd = row
-    return Draw(
-        key, index, status, text, finish, prompt, completion, bool(estimated), ttft_s, latency_s, in_flight, flops, usd
-    )
+    status, text, finish, prompt, completion, estimated, ttft_s, latency_s, in_flight, flops, usd, first = row
+    measured = (ttft_s, latency_s, in_flight, flops, usd, {} if first is None else json.loads(first))
+    return Draw(key, index, status, text, finish, prompt, completion, bool(estimated), *measured)

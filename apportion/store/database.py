@@ -24,7 +24,7 @@ T = TypeVar("T")
 Operation = Callable[[sqlite3.Connection], Any]
 
 APPLICATION_ID = 0x41505054  # "APPT", so that `file` and we can tell our files from others
-VERSION = 1
+VERSION = 2
 GROUP = 512  # operations in one commit at most: bounds the wait of the first in a burst
 BUSY_S = 60.0  # another process may hold the write lock for a checkpoint on a slow disk
 

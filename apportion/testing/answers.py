@@ -7,6 +7,8 @@ An honest answer is `completion(call)`; a fault is a function from a `Call` to a
 from __future__ import annotations
 
 import json
+import math
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -60,6 +62,19 @@ def honest_usage(call: Call) -> Json:
     return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
 
 
+def honest_logprobs(call: Call, words: list[Any]) -> Json | None:
+    """What is reported of the words sent, if it was asked for: each has half the probability, its rivals the rest."""
+    if not call.body.get("logprobs"):
+        return None
+    rivals = [(f" rival{n}", 0.5 / 2**n) for n in range(1, call.body["top_logprobs"])]
+    return {"content": [_token(word, [(word, 0.5), *rivals]) for word in words if isinstance(word, str)]}
+
+
+def _token(word: str, top: list[tuple[str, float]]) -> Json:
+    entries = [{"token": token, "logprob": math.log(p), "bytes": [*token.encode()]} for token, p in top]
+    return {**entries[0], "top_logprobs": entries}
+
+
 def completion(call: Call, *, finish: str | None = "stop", **edits: Any) -> Answer:
     """The reply to `call`, streamed if it asked for that.
 
@@ -73,6 +88,7 @@ def completion(call: Call, *, finish: str | None = "stop", **edits: Any) -> Answ
     if call.body.get("stream"):
         return Answer(tuple(_events(call, content, finish, usage)), content_type=EVENT_STREAM)
     choice = {"index": 0, "message": {"role": "assistant", "content": content}, "finish_reason": finish}
+    choice["logprobs"] = honest_logprobs(call, _words(content))
     return Answer((_envelope(call, "chat.completion", [choice], usage),))
 
 
@@ -91,15 +107,21 @@ def _envelope(call: Call, kind: str, choices: list[Json], usage: Any) -> bytes:
     return json.dumps(payload).encode()
 
 
+def _words(content: Any) -> list[Any]:
+    """The words of a text, each but the first with the blank before it; anything else is one piece."""
+    return re.findall(r"^[^ ]*| [^ ]*", content) if isinstance(content, str) else [content]
+
+
 def _event(data: bytes) -> bytes:
     return b"data: " + data + b"\n\n"
 
 
 def _events(call: Call, content: Any, finish: str | None, usage: Any) -> list[bytes]:
     """A word an event, then the finish reason, usage and end marker in one part, as servers send them."""
-    words = content.split(" ") if isinstance(content, str) else [content]
-    pieces = [word if n == 0 or not isinstance(word, str) else " " + word for n, word in enumerate(words)]
-    deltas = [{"index": 0, "delta": {"role": "assistant", "content": piece}} for piece in pieces]
+    deltas = [
+        {"index": 0, "delta": {"role": "assistant", "content": piece}, "logprobs": honest_logprobs(call, [piece])}
+        for piece in _words(content)
+    ]
     last = {"index": 0, "delta": {}, "finish_reason": finish}
     kind = "chat.completion.chunk"
     end = _event(_envelope(call, kind, [last], None))

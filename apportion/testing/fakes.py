@@ -13,7 +13,7 @@ from apportion.errors import WorkerError
 
 
 class FakeWorker:
-    """Answers `reply(request)` after `latency_s`; a word is a token.
+    """Answers `reply(request)` after `latency_s`; a word is a token, and the first is certain.
 
     Attributes:
         requests: every request, in the order of arrival.
@@ -31,7 +31,8 @@ class FakeWorker:
         await asyncio.sleep(self._latency_s)
         text = self._reply(request)
         prompt_tokens = sum(len(message.content.split()) for message in request.messages)
-        return Reply(text, "ok", "stop", Usage(prompt_tokens, len(text.split())), None, self._latency_s)
+        first = {word: 0.0 for word in text.split()[:1] if request.sampling.top_logprobs}
+        return Reply(text, "ok", "stop", Usage(prompt_tokens, len(text.split())), None, self._latency_s, first)
 
     async def close(self) -> None:
         """Nothing to release."""

@@ -169,3 +169,13 @@ def test_nothing_is_sent_once_the_disk_is_full(tmp_path: Path) -> None:
         with open_calls(path) as calls:
             assert calls.ledger()["candidate"]["calls_fresh"] == done
             assert sent - done <= dispatcher(calls, worker).write_off() <= 1
+
+
+@pytest.mark.parametrize("how", ["[0, 8, 1, []]", "[0, 8, 1, [], 10]"], ids=["plain", "with log-probabilities"])
+def test_a_lost_call_is_charged_as_it_was_asked(tmp_path: Path, how: str) -> None:
+    path = tmp_path / "a.sqlite"
+    with open_calls(path) as calls:
+        asyncio.run(calls.book("candidate", "m", "key", f'["m", [["user", "query"]], {how}]', 0))
+    with open_calls(path) as calls:
+        assert dispatcher(calls, ScriptedWorker([])).write_off() == 1
+    assert rows(path, "SELECT outcome, completion_tokens FROM attempt") == [("lost", 8)]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import random
-from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections import Counter, defaultdict
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import pytest
@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from apportion.envs import parsers
-from apportion.envs.dispatch import Dispatcher
+from apportion.envs.dispatch import Dispatcher, Endpoint
 from apportion.envs.environment import Environment
 from apportion.envs.rollout import Rollout
 from apportion.envs.stage import Example, Stage
@@ -22,7 +22,9 @@ from apportion.envs.worker import Message, Sampling
 from apportion.errors import LimitReached
 from apportion.graphs.graph import Graph, Node
 from apportion.store.calls import Draw, DrawStatus, Spender
+from tests.envs.kit import saying
 from tests.strategies import STAGES, graphs
+from tests.support import CARD
 
 HOW = Sampling(0.7, 16)
 EXAMPLE = Example("x1", {"q": "why"})
@@ -39,6 +41,8 @@ class Scripted(Dispatcher):
     """Draws as the test says; keeps what was asked."""
 
     def __init__(self, answer: Answer) -> None:
+        self.endpoints: Mapping[str, Endpoint] = defaultdict(lambda: Endpoint(CARD, saying(), "m", "m", 1))
+        self.samplings: list[Sampling] = []
         self.asked: list[tuple[str, str, int]] = []
         self.spenders: set[Spender] = set()
         self._answer = answer
@@ -48,6 +52,7 @@ class Scripted(Dispatcher):
     ) -> Draw:
         prompt = "\n".join(message.content for message in messages)
         self.asked.append((model, prompt, index))
+        self.samplings.append(sampling)
         self.spenders.add(spender)
         status, text = await self._answer(model, prompt, index)
         return Draw(f"{model}:{prompt}", index, status, text)
@@ -250,3 +255,29 @@ def test_the_order_in_which_draws_end_changes_nothing(graph: Graph, share_lost: 
     assert len(set(bought)) == len(bought) <= graph.calls  # no draw is used twice in one graph
     if share_lost == 0.0:
         assert rollout.status == "ok"
+
+
+JUDGED = (
+    Node("d", "s", "generator", "m", 2),
+    Node("e", "s", "generator", "m"),
+    Node("x", "s", "verifier", "m", inputs=("d",), keep=2),
+)
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_a_judge_is_told_whether_the_server_gives_log_probabilities(*, given: bool) -> None:
+    dispatcher = Scripted(plain)
+    dispatcher.endpoints = {"m": Endpoint(CARD, saying(), "m", "m", 1, logprobs=given)}
+    graph = Graph((JUDGED[0], JUDGED[2], Node("v", "s", "weighted_voter", inputs=("x",))))
+    asyncio.run(Environment(TWO, dispatcher).run(graph, EXAMPLE))
+    assert {sampling.top_logprobs for sampling in dispatcher.samplings[2:]} == {10 if given else 0}
+
+
+def test_one_value_is_judged_only_where_its_score_meets_others() -> None:
+    async def same(model: str, prompt: str, index: int) -> tuple[DrawStatus, str]:
+        return "ok", "yes"
+
+    alone = Graph((JUDGED[0], JUDGED[2], Node("v", "s", "weighted_voter", inputs=("x",))))
+    two = (*JUDGED, Node("y", "s", "scorer", "m", inputs=("e",)), Node("v", "s", "weighted_voter", inputs=("x", "y")))
+    assert len(run(alone, same)[1].asked) == 2
+    assert len(run(Graph(two), same)[1].asked) == 5

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -75,6 +77,24 @@ def test_replies_are_streamed_and_seeded(gguf: Path) -> None:
         assert 0 < reply.usage.completion_tokens <= 12
         assert not reply.usage.estimated
     assert replies[1].text == replies[2].text != replies[3].text
+
+
+def test_the_alternatives_to_the_first_token_are_given(gguf: Path) -> None:
+    asked = replace(request(1, "Is 2 + 2 = 4? Answer yes or no."), sampling=Sampling(0.0, 4, top_logprobs=10))
+
+    async def run() -> tuple[Reply, Reply]:
+        worker = LocalWorker(gguf, slots=2, context=256)
+        try:
+            return await worker.complete(asked), await worker.complete(request(1))
+        finally:
+            await worker.close()
+
+    reply, other = asyncio.run(run())
+    assert other.first_token == {}
+    assert 5 <= len(reply.first_token) <= 10  # two spellings of one text count once
+    likeliest = max(reply.first_token, key=lambda token: reply.first_token[token])
+    assert reply.text.startswith(likeliest.strip())
+    assert 0.5 < sum(map(math.exp, reply.first_token.values())) <= 1 + 1e-6
 
 
 def test_one_server_serves_first_requests_that_come_together(gguf: Path) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -153,6 +154,40 @@ def test_an_honest_reply(*, stream: bool) -> None:
         "stop": ["#"],
         "seed": 3,
     }
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["stream", "plain"])
+def test_log_probabilities_come_where_they_are_asked_for(*, stream: bool) -> None:
+    asked = replace(REQUEST, sampling=Sampling(0.0, 4, top_logprobs=3))
+
+    async def run(request: Request) -> tuple[Reply, dict[str, Any]]:
+        async with MockServer(reply=lambda _: "yes it is", keep_bodies=True) as server:
+            worker = OpenAIWorker(server.url, stream=stream)
+            try:
+                return await worker.complete(request), server.bodies[0]
+            finally:
+                await worker.close()
+
+    reply, body = asyncio.run(run(asked))
+    assert (body["logprobs"], body["top_logprobs"]) == (True, 3)
+    assert reply.first_token == pytest.approx(
+        {"yes": math.log(0.5), " rival1": math.log(0.25), " rival2": math.log(0.125)}
+    )
+    reply, body = asyncio.run(run(REQUEST))
+    assert reply.first_token == {} and not {"logprobs", "top_logprobs"} & set(body)
+
+
+def test_a_key_among_the_first_tokens_is_not_kept() -> None:
+    async def run() -> Reply:
+        async with MockServer(reply=lambda _: f"{KEY} is yours") as server:
+            worker = OpenAIWorker(server.url, api_key=KEY)
+            try:
+                return await worker.complete(replace(REQUEST, sampling=Sampling(0.0, 4, top_logprobs=3)))
+            finally:
+                await worker.close()
+
+    reply = asyncio.run(run())
+    assert (reply.text, reply.first_token) == ("[key] is yours", {})
 
 
 def test_the_first_token_is_the_first_text() -> None:

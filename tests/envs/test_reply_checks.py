@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from apportion.envs.reply_checks import (
     Draft,
     EventStream,
+    checked_first_token,
     checked_reply,
     checked_usage,
     estimated_usage,
@@ -23,7 +25,7 @@ from apportion.envs.reply_checks import (
 from apportion.envs.worker import Message, Reply, Request, Sampling, Usage
 from apportion.errors import WorkerError
 
-REQUEST = Request("m", (Message("user", "Name a colour."),), Sampling(1.0, 100))
+REQUEST = Request("m", (Message("user", "Name a colour."),), Sampling(1.0, 100, top_logprobs=2))
 HONEST = {"prompt_tokens": 6, "completion_tokens": 3}
 
 JSON = st.recursive(
@@ -42,7 +44,10 @@ def shaped(holder: str) -> st.SearchStrategy[dict[str, Any]]:
     """Completions, or events for holder `delta`, in which any part may be anything or missing."""
     message = st.fixed_dictionaries({}, optional={"role": JSON, "content": known_or_any("red", "", None)})
     finish = known_or_any("stop", "length", "content_filter", None)
-    choice = st.fixed_dictionaries({}, optional={holder: message | JSON, "finish_reason": finish})
+    entry = st.fixed_dictionaries({}, optional={"token": known_or_any("red"), "logprob": known_or_any(-0.5)})
+    token = st.fixed_dictionaries({}, optional={"token": known_or_any("red"), "top_logprobs": st.lists(entry) | JSON})
+    logprobs = st.fixed_dictionaries({}, optional={"content": st.lists(token, max_size=2) | JSON}) | JSON
+    choice = st.fixed_dictionaries({}, optional={holder: message | JSON, "finish_reason": finish, "logprobs": logprobs})
     usage = st.fixed_dictionaries({}, optional={"prompt_tokens": known_or_any(6), "completion_tokens": known_or_any(3)})
     choices = st.lists(choice, max_size=2) | JSON
     return st.fixed_dictionaries({"choices": choices}, optional={"usage": usage | JSON, "error": known_or_any(None)})
@@ -73,6 +78,8 @@ def assert_sound(reply: Reply) -> None:
     assert reply.text or reply.status != "ok"
     assert type(reply.usage.prompt_tokens) is int and reply.usage.prompt_tokens > 0
     assert type(reply.usage.completion_tokens) is int and reply.usage.completion_tokens >= bool(reply.text)
+    assert len(reply.first_token) <= 2
+    assert all(isinstance(t, str) and type(p) is float and -math.inf < p <= 0 for t, p in reply.first_token.items())
 
 
 def checked(draft: Draft) -> Reply:
@@ -227,6 +234,54 @@ def test_counts_at_the_edge_of_the_possible_are_believed() -> None:
 def test_the_estimate_counts_bytes_and_messages() -> None:
     messages = (Message("system", "12345"), Message("user", "日本"))
     assert estimated_usage(messages, "日本語で") == Usage(4 + 2 + 4 + 2, 3, estimated=True)
+
+
+def logprobs(token: Any, *top: Any) -> Any:
+    entries = [{"token": word, "logprob": value, "bytes": None} for word, value in top]
+    return {"content": [{"token": token, "logprob": -0.1, "top_logprobs": entries}, {"token": "!", "top_logprobs": []}]}
+
+
+@pytest.mark.parametrize(
+    ("given", "first"),
+    [
+        (logprobs("red", ("red", -0.1), ("blue", -3)), {"red": -0.1, "blue": -3.0}),
+        (logprobs(" re", ("re", 1e-6)), {"re": 0.0}),
+        (logprobs("red", ("\ufffd", -0.5), ("\ufffd", -2.0)), {"\ufffd": -0.5}),
+        (logprobs("red"), {}),
+        (None, {}),
+        ([], {}),
+        ("red", {}),
+        ({"content": None}, {}),
+        ({"content": []}, {}),
+        ({"content": {"0": 1}}, {}),
+        ({"content": ["red"]}, {}),
+        ({"content": [{"token": "red"}]}, {}),
+        ({"content": [{"token": "red", "top_logprobs": None}]}, {}),
+        ({"content": [{"token": "red", "top_logprobs": {"red": -0.1}}]}, {}),
+        (logprobs("blue", ("blue", -0.1)), {}),  # not what the text begins with: hidden reasoning
+        (logprobs(None, ("red", -0.1)), {}),
+        (logprobs("red", ("red", -0.1), ("blue", 0.5)), {}),
+        (logprobs("red", ("red", "-0.1")), {}),
+        (logprobs("red", ("red", True)), {}),
+        (logprobs("red", ("red", None)), {}),
+        (logprobs("red", ("red", math.nan)), {}),
+        (logprobs("red", ("red", -math.inf)), {}),
+        (logprobs("red", ("red", -(10**400))), {}),
+        (logprobs("red", (["red"], -0.1)), {}),
+        (logprobs("red", *[(f"red{n}", -3.0) for n in range(3)]), {}),  # more than were asked for
+    ],
+)
+def test_first_tokens_that_cannot_be_true_are_left_out(given: Any, first: dict[str, float]) -> None:
+    assert checked_first_token(given, "red!", 2) == first
+    assert checked_first_token(given, "red!", 0) == {}, "nobody asked"
+
+
+@pytest.mark.parametrize("opening", [b"", event({"choices": [{"delta": {"role": "assistant", "content": ""}}]})])
+def test_the_first_token_of_a_stream_comes_with_its_first_text(opening: bytes) -> None:
+    texts = [{"delta": {"content": t}, "logprobs": logprobs(t, (t, -0.5))} for t in ("red", "!")]
+    sent = [event({"choices": [{**text, "finish_reason": None}]}) for text in texts]
+    draft = read_stream(opening, *sent, piece(None, "stop"), DONE)
+    assert checked(draft).first_token == {"red": -0.5}
 
 
 @pytest.mark.parametrize(

@@ -103,7 +103,7 @@ def test_what_a_graph_says_of_itself(graph: Graph) -> None:
     assert set(drawn.edges) == {(source, node.id) for node in graph.nodes for source in node.inputs}
     assert all(nx.has_path(drawn, node.id, graph.output.id) for node in graph.nodes)
     assert drawn.nodes[graph.output.id]["role"] == graph.output.role
-    assert str(graph).count("\n") == len(graph.nodes) - 1 and "<svg" in graph._repr_html_()
+    assert str(graph).count("\n") == len(graph.nodes) - 1 and "<svg" in graph._repr_mimebundle_()["image/svg+xml"]
 
 
 def test_a_graph_is_a_value() -> None:

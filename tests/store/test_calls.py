@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import json
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +19,7 @@ from apportion.errors import WorkerError
 from apportion.store import Calls, Draw
 from apportion.store.calls import MOST_PURCHASES, Booking, draw_key
 from apportion.testing.fakes import FakeWorker, ScriptedWorker
+from tests.envs.kit import saying
 from tests.store.kit import attempt_of
 from tests.support import ROOT, ask, dispatcher, open_calls, rows
 
@@ -111,6 +114,8 @@ def test_whatever_changes_the_distribution_of_replies_changes_the_key(tmp_path: 
         dataclasses.replace(usual, max_tokens=9),
         dataclasses.replace(usual, top_p=1.0),
         dataclasses.replace(usual, stop=("end", "stop")),
+        dataclasses.replace(usual, top_logprobs=10),
+        dataclasses.replace(usual, top_logprobs=5),
     ]
 
     async def run(calls: Calls) -> list[str]:
@@ -126,6 +131,52 @@ def test_whatever_changes_the_distribution_of_replies_changes_the_key(tmp_path: 
         keys = asyncio.run(run(calls))
         assert len(set(keys)) == len(keys)
         assert asyncio.run(run(calls)) == keys
+
+
+def test_keys_do_not_change_between_versions(tmp_path: Path) -> None:
+    """Else every bank would be bought again."""
+
+    async def key(calls: Calls, sampling: Sampling) -> str:
+        return (await dispatcher(calls, saying()).draw("m", ask("q"), sampling, 0, "candidate")).key
+
+    with open_calls(tmp_path / "bank.sqlite") as calls:
+        assert asyncio.run(key(calls, Sampling(0.7, 8, 0.9, ("end",)))) == "48dd2d6093213848083aec62972d56c6"
+        assert asyncio.run(key(calls, Sampling(0.0, 4, top_logprobs=10))) == "c54dbdeaf649e5a644f7cdc5c8061c57"
+
+
+def test_the_first_token_is_kept_with_the_draw(tmp_path: Path) -> None:
+    first = {"yes": -0.125, "\ud83d é\x00": -3.5}
+    path, how = tmp_path / "bank.sqlite", Sampling(0.0, 4, top_logprobs=10)
+
+    async def draws(calls: Calls, *script: Reply) -> list[Draw]:
+        give = dispatcher(calls, ScriptedWorker(script))
+        return [await give.draw("m", ask(text), how, 0, "candidate") for text in ("asked", "not given")]
+
+    with open_calls(path) as calls:
+        replies = [Reply("yes", "ok", "stop", Usage(1, 1), None, 0.1, given) for given in (first, {})]
+        bought = asyncio.run(draws(calls, *replies))
+    with open_calls(path) as calls:
+        assert asyncio.run(draws(calls)) == bought
+    assert [draw.first_token for draw in bought] == [first, {}]
+    assert [json.loads(kept) for (kept,) in rows(path, "SELECT logprobs FROM first_token")] == [first]
+
+
+def test_a_bank_of_the_first_format_is_read_and_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "bank.sqlite"
+    how, later = Sampling(0.7, 8), Sampling(0.7, 8, top_logprobs=2)
+    reply = Reply("said", "ok", "stop", Usage(1, 1), None, 0.1, {"said": -0.5})
+
+    async def one(calls: Calls, worker: ScriptedWorker, sampling: Sampling) -> Draw:
+        return await dispatcher(calls, worker).draw("m", ask("q"), sampling, 0, "candidate")
+
+    with open_calls(path) as calls:
+        old = asyncio.run(one(calls, ScriptedWorker([dataclasses.replace(reply, first_token={})]), how))
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.executescript("DROP TABLE first_token; PRAGMA user_version = 1")
+    with open_calls(path) as calls:
+        assert asyncio.run(one(calls, ScriptedWorker([]), how)) == old
+        assert asyncio.run(one(calls, ScriptedWorker([reply]), later)).first_token == {"said": -0.5}
+    assert rows(path, "PRAGMA user_version") == [(2,)]
 
 
 @pytest.mark.parametrize("pieces", [(["a", "b"], ["ab"]), (["a\x00", "b"], ["a", "\x00b"]), (["é"], ["e\u0301"])])

@@ -151,7 +151,7 @@ def test_a_store_of_a_newer_version(tmp_path: Path) -> None:
     connection.execute("PRAGMA user_version = 7")
     connection.close()
     before = path.read_bytes()
-    with pytest.raises(StoreError, match=r"format 1 or older, got 7; update apportion\."):
+    with pytest.raises(StoreError, match=r"format 2 or older, got 7; update apportion\."):
         Database(path, SCHEMA)
     assert path.read_bytes() == before
 

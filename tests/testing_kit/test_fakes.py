@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -20,6 +21,11 @@ def test_a_fake_answers_by_its_function() -> None:
     reply = asyncio.run(checked.complete(REQUEST))
     assert reply == Reply("to one two three", "ok", "stop", Usage(3, 4), None, 0.01)
     assert worker.requests == [REQUEST]
+
+
+def test_the_first_word_of_a_fake_is_certain() -> None:
+    asked = replace(REQUEST, sampling=Sampling(0.0, 8, top_logprobs=5))
+    assert asyncio.run(FakeWorker(lambda request: "yes it is").complete(asked)).first_token == {"yes": 0.0}
 
 
 def test_a_script_is_played_once() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import math
 import subprocess
 import sys
 import time
@@ -43,6 +44,18 @@ def test_a_reply_depends_on_the_request_only() -> None:
     assert json.loads(first)["choices"][0]["message"]["content"] == hashed_reply(BODY)
     assert hashed_reply(BODY) == hashed_reply({**BODY, "temperature": 0.3, "stream": True})
     assert hashed_reply(BODY) != hashed_reply({**BODY, "seed": 2})
+
+
+def test_log_probabilities_are_given_where_they_are_asked_for() -> None:
+    async def run(body: dict[str, Any]) -> Any:
+        async with MockServer(reply=lambda _: "yes it is") as server:
+            return json.loads((await post(server.url, body))[1])["choices"][0]["logprobs"]
+
+    assert asyncio.run(run(BODY)) is None
+    tokens = asyncio.run(run({**BODY, "logprobs": True, "top_logprobs": 3}))["content"]
+    assert [token["token"] for token in tokens] == ["yes", " it", " is"]
+    shares = [math.exp(entry["logprob"]) for entry in tokens[0]["top_logprobs"]]
+    assert shares == pytest.approx([0.5, 0.25, 0.125])
 
 
 def test_faults_strike_by_their_rule() -> None:

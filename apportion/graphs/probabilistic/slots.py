@@ -12,11 +12,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
+from apportion.errors import GraphError
 from apportion.graphs.probabilistic.batch import StageBatch
 from apportion.graphs.probabilistic.choosing import Chooser, coins, pick
 from apportion.graphs.roles import ROLES
 from apportion.graphs.slots import SlotStage
 
+MOST_FREE = 63  # slots of which one may be reached from another are kept as the bits of a number
 FUSER_LIFT = 0.5  # Agent-REINFORCE (released code of arXiv 2511.00086) adds it to P(fuser) where no fuser is read
 
 
@@ -65,6 +67,9 @@ class SlotMaker:
     Args:
         edge_shift: added to every edge's logit: -2 is the sparse prior of Agent-REINFORCE.
         fuser_rule: draw fusers as that paper's code does: likelier by half where it reads no fuser, else never.
+
+    Raises:
+        GraphError: a stage of free order has too many slots.
     """
 
     def __init__(self, stage: SlotStage, edge_shift: float, *, fuser_rule: bool) -> None:
@@ -77,6 +82,11 @@ class SlotMaker:
             for name in stage.final
         )
         self._deciding = torch.tensor([ROLES[name].calls_model for name in stage.final])
+        if stage.free_order and stage.slots > MOST_FREE:
+            raise GraphError(
+                f"in free order a stage must have at most {MOST_FREE} slots to be drawn, but {stage.name!r} has "
+                f"{stage.slots}; use fewer, or the slots' own order."
+            )
         pairs = torch.tensor(stage.pairs, dtype=torch.long).reshape(-1, 2) - 1
         self._from, self._to = pairs[:, 0], pairs[:, 1]
         self._fuser = stage.roles.index("fuser") if fuser_rule and "fuser" in stage.roles else None
@@ -137,7 +147,8 @@ class SlotMaker:
         heads = chooser.some(x, first_log_p, present, given)
         first = heads.to(torch.uint8).argmax(1, keepdim=True)
         after = present & (torch.arange(present.shape[1]) > first)
-        return heads, first_log_p.gather(1, first)[:, 0] + coins(x, heads & after, after)
+        log_p = first_log_p.gather(1, first)[:, 0] + coins(x, heads.scatter(1, first, value=False), after)
+        return heads, log_p.masked_fill(~heads.any(1), -torch.inf)
 
     def useful(self, edges: Tensor, last: Tensor, order: Tensor) -> Tensor:
         """B x K: slots from which a path leads to the final node."""
