@@ -206,7 +206,8 @@ def _endpoint(name: str, model: ModelSpec, base: Path, keys: Mapping[str, str]) 
     worker, served, identity = _gguf(model, base) if model.gguf else _server(model, keys)
     queue = LOCAL_QUEUE * model.concurrency if model.gguf else 0
     card, slots = model.card(name), model.concurrency
-    return Endpoint(card, worker, served, identity, slots, model.seeds, queue, logprobs=model.logprobs)
+    logprobs = model.logprobs or model.gguf is not None  # llama.cpp gives them
+    return Endpoint(card, worker, served, identity, slots, model.seeds, queue, logprobs)
 
 
 def _server(model: ModelSpec, keys: Mapping[str, str]) -> tuple[Worker, str, str]:

@@ -343,6 +343,14 @@ def test_a_cancelled_run_leaves_no_process(mark: str) -> None:
 
 
 @needs_bwrap
+def test_an_end_does_not_wait_for_bubblewrap_to_die_with_its_parent(mark: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    walls = [word for word in sandbox._walls() if word != "--die-with-parent"]
+    monkeypatch.setattr(sandbox, "_walls", lambda: walls)
+    assert ran("while True: pass", "f", [[]], deadline_s=0.3).results[0].status == "timeout"
+    assert_none_left(mark)
+
+
+@needs_bwrap
 def test_a_sandbox_does_not_outlive_a_killed_parent(mark: str) -> None:
     program = f"""
 import asyncio

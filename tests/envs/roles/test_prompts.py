@@ -29,8 +29,9 @@ Use exactly the form that the task asks for and write nothing else.""",
 
 Several answers to the task above were written independently:
 
-[1] It is 4.
-[2] I say 5.
+It is 4.
+---
+I say 5.
 
 Compare them, keep what they agree on or what is best supported, and give one final answer. \
 Use exactly the form that the task asks for and write nothing else.""",
