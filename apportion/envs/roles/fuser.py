@@ -8,4 +8,4 @@ from apportion.envs.rollout import NodeRun
 
 async def fuse(job: Job) -> NodeRun:
     """Draw `samples` merged texts, at a cool temperature."""
-    return job.answered(await job.ask(job.dressed(job.candidates, numbered=False), job.cool))
+    return job.answered(await job.ask(job.dressed(job.candidates), job.cool))

@@ -87,11 +87,11 @@ class Job:
         """`ask` the role's prompt about each candidate alone."""
         return await asyncio.gather(*(self.ask(self.dressed([c]), sampling, i) for i, c in enumerate(candidates)))
 
-    def dressed(self, candidates: Sequence[Candidate], *, numbered: bool = True) -> tuple[Message, ...]:
+    def dressed(self, candidates: Sequence[Candidate], *, numbered: bool = False) -> tuple[Message, ...]:
         """The role's own prompt around the stage's prompt and some candidates.
 
         Args:
-            numbered: for replies that name candidates; small models like to answer with the number, wanted or not.
+            numbered: for replies that name candidates; elsewhere small models would copy the number for an answer.
         """
         texts = [_shown(c, comments=ROLES[self.node.role].comments == "reads") for c in candidates]
         if numbered and len(texts) > 1:

@@ -26,7 +26,7 @@ async def rank(job: Job) -> NodeRun:
         return unjudged(job)
     if n == 1:
         return NodeRun("ok", kept(job, {same(listed[0]): 1.0}))
-    draws = tuple(await job.ask(job.dressed(listed), job.judging(16 + 4 * n)))
+    draws = tuple(await job.ask(job.dressed(listed, numbered=True), job.judging(16 + 4 * n)))
     if not heard(draws):
         return NodeRun(lacking(draws), (), draws)
     rankings = [ranking for text in heard(draws) if (ranking := read_ranking(text, n))]

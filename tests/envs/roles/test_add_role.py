@@ -70,7 +70,7 @@ def test_a_role_of_a_users_module_plays() -> None:
     run, shop = play("debater", lambda prompt, index: f"I say {index}.", "4", "5", samples=2)
     assert run.candidates == cards("I say 0.", "I say 1.", node="n")
     assert shop.prompts[0].endswith(
-        "Others say:\n\n[1] 4\n[2] 5\n\nName a flaw in what they say, then give your own answer."
+        "Others say:\n\n4\n---\n5\n\nName a flaw in what they say, then give your own answer."
     )
     environment = Environment({"s": Stage("s", "{q}", parsers.text, Sampling(0.7, 16))}, World(0, 0.0, logprobs=False))
     assert_sound(asyncio.run(environment.run(graph_of("debater"), Example("x", {"q": "why"}))))

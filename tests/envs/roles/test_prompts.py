@@ -123,7 +123,7 @@ def test_a_candidate_is_never_read_as_a_template() -> None:
 
 @pytest.mark.parametrize(
     ("role", "one_", "two_"),
-    [("refiner", "[1] ", "[2] "), ("fuser", "[1] ", "[2] "), ("ranker", "[1] ", "[2] "), ("decider", "", "---\n")],
+    [("refiner", "", "---\n"), ("fuser", "", "---\n"), ("ranker", "[1] ", "[2] "), ("decider", "", "---\n")],
 )
 def test_comments_stand_beneath_what_they_are_on(role: str, one_: str, two_: str) -> None:
     one, two = cards("It is 4.", "I say 5.")
