@@ -16,6 +16,8 @@ from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from apportion.errors import ApportionError
+from apportion.graphs import drawing
 from apportion.report.summary import Summary, summarise
 from apportion.run import RunFolder
 from apportion.search.problem import Measurement
@@ -26,6 +28,9 @@ from apportion.statistics import Interval
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
+
+    from apportion.graphs.probabilistic import ProbabilisticGraph
+    from apportion.report.evolution import Evolution
 
 RUNS = Path("runs")
 
@@ -86,12 +91,49 @@ class Result:
         Returns:
             The interval, None if there is no example that both answered.
         """
-        folder = RunFolder.view(Path(self.summary.folder))
-        try:
+        with contextlib.closing(self._folder()) as folder:
             first, second = (Measurement(folder.trials.scores(trial.key, "search")) for trial in (a, b))
-        finally:
-            folder.close()
         return first.difference(second, metric or self.summary.objectives[0].metric)
+
+    def picture(self, trial: Trial | None = None) -> drawing.Picture:
+        """A graph with each node's share of the FLOPs of an answer, on paper, with the lengths of the run's draws.
+
+        Args:
+            trial: the winner if None.
+
+        Raises:
+            ApportionError: there is no winner.
+        """
+        graph = (trial or self._winner()).graph
+        return drawing.of_graph(graph, self.summary.shares(graph))
+
+    def picture_of_difference(self, a: Trial, b: Trial) -> drawing.Picture:
+        """The graphs of two trials in one: what only one of them has, and what changed from `a` to `b`."""
+        return drawing.difference(a.graph, b.graph)
+
+    def share_of_spend(self) -> dict[str, dict[str, float]]:
+        """Share of the FLOPs of the best graph's answers by stage and model, 1 in all.
+
+        On paper, with the lengths of the run's draws: the store keeps what an answer costs, not what each call does.
+
+        Raises:
+            ApportionError: there is no winner.
+        """
+        graph = self._winner().graph
+        found: dict[str, dict[str, float]] = {stage: {} for stage in graph.stages}
+        for name, share in self.summary.shares(graph).items():
+            node = graph.by_id[name]
+            if node.model is not None:
+                found[node.stage][node.model] = found[node.stage].get(node.model, 0.0) + share
+        return found
+
+    def distribution(self) -> ProbabilisticGraph:
+        """What the search has learnt: its distribution over graphs after the last trial. Needs `torch`.
+
+        Raises:
+            ApportionError: the run's sampler keeps none.
+        """
+        return self._evolution().distribution
 
     def to_dict(self) -> dict[str, Any]:
         """What `apportion show --json` prints."""
@@ -114,6 +156,34 @@ class Result:
         from apportion.report.plots import plot_front
 
         return plot_front(self.summary, cost)
+
+    def plot_evolution(self) -> Figure:
+        """How the search moved its distribution over graphs, stage by stage. Needs `viz` and `torch`.
+
+        Raises:
+            ApportionError: the run's sampler keeps none.
+            ValueError: it was not moved yet.
+        """
+        from apportion.report.plots import plot_evolution
+
+        evolution = self._evolution()
+        return plot_evolution(evolution.snapshots, evolution.at)
+
+    def _evolution(self) -> Evolution:
+        from apportion.report.evolution import evolution
+
+        with contextlib.closing(self._folder()) as folder:
+            return evolution(folder)
+
+    def _folder(self) -> RunFolder:
+        return RunFolder.view(Path(self.summary.folder))
+
+    def _winner(self) -> Trial:
+        if self.best is None:
+            raise ApportionError(
+                f"a run must have a feasible graph, but {self.summary.folder} has none; name a trial, or raise the budget."
+            )
+        return self.best
 
     def __repr__(self) -> str:
         from rich.console import Console

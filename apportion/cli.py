@@ -211,7 +211,7 @@ def _mistake(*lines: str) -> int:
 
 
 def _extra(module: str | None) -> str:
-    extras = {"xllamacpp": "local", "matplotlib": "viz", "pandas": "viz", "openai": "dev"}
+    extras = {"xllamacpp": "local", "torch": "torch", "matplotlib": "viz", "pandas": "viz", "openai": "dev"}
     extra = extras.get((module or "").split(".")[0])
     return f"install apportion[{extra}]." if extra else "install it."
 

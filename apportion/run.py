@@ -17,6 +17,7 @@ from apportion.errors import StoreError
 from apportion.search.trial import Trial
 from apportion.spec import TaskSpec, differences
 from apportion.spec.plugins import run as run_plugin
+from apportion.spec.plugins import said
 from apportion.store import Calls, Database, Trials
 from apportion.store import calls as calls_table
 from apportion.store import trials as trials_table
@@ -132,9 +133,9 @@ def _run_plugin(path: Path, plugin: Path) -> None:
     """Make the roles of a task's own plugin known: the graphs of its trials cannot be read without."""
     try:
         run_plugin(plugin)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise StoreError(
-            f"the graphs in {path} have roles of {plugin}, which raises {type(error).__name__}: {error}; bring it back."
+            f"the graphs in {path} have roles of {plugin}, which raises {said(error)}; bring it back as it was."
         ) from error
 
 

@@ -84,7 +84,9 @@ def mixed_spaces(draw: st.DrawFn, slots: int = 3) -> SearchSpace:
     slotted = draw(st.sampled_from(names))
     stages: list[Stage] = []
     for i, name in enumerate(names):
-        stages.append(draw(slot_stages(name, names[:i], slots)) if name == slotted else draw(stage_spaces(name, names[:i])))
+        stages.append(
+            draw(slot_stages(name, names[:i], slots)) if name == slotted else draw(stage_spaces(name, names[:i]))
+        )
     return SearchSpace(tuple(stages))
 
 

@@ -109,10 +109,17 @@ def on_paper(
     if asked is not None:
         prompts = [prompt for node in graph.nodes for prompt in asked[node.id]]
         costs["tokens"] = float(sum(prompt.draws * (prompt.tokens + prompt.completion_tokens) for prompt in prompts))
-        costs["flops"] = _flops(prompts, cards)
+        costs["flops"] = sum(_flops(asked, cards).values())
         costs["usd"] = _usd(prompts, cards)
         costs["latency_s"] = _latency_s(graph, asked, rates)
     return costs
+
+
+def shares(graph: Graph, cards: Mapping[str, ModelCard], lengths: Lengths) -> dict[str, float]:
+    """Each node's share of the FLOPs of one answer, from 0 to 1, by id; empty where a stage has no length."""
+    asked = _asked(graph, lengths)
+    flops = {} if asked is None else _flops(asked, cards)
+    return {name: own / sum(flops.values()) for name, own in flops.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,11 +190,19 @@ def _held(node: Node, candidates: int) -> int:
     return 1 if ROLES[node.role].each else candidates
 
 
-def _flops(prompts: Sequence[_Prompt], cards: Mapping[str, ModelCard]) -> float:
-    """FLOPs: samples of one prompt encode it once, F(S) = prefill + S · decode (AgentTTS, arXiv 2508.00890)."""
-    encoded = {p.key: prefill_flops(cards[p.model], p.tokens) for p in prompts}
-    decoded = (p.draws * decode_flops(cards[p.model], p.tokens, p.completion_tokens) for p in prompts)
-    return sum(encoded.values()) + sum(decoded)
+def _flops(asked: Mapping[str, Sequence[_Prompt]], cards: Mapping[str, ModelCard]) -> dict[str, float]:
+    """FLOPs by node: samples of one prompt encode it once, F(S) = prefill + S · decode (AgentTTS, arXiv 2508.00890).
+
+    Of nodes that share a prompt the first one encodes it.
+    """
+    flops: dict[str, float] = {}
+    encoded: set[tuple[object, ...]] = set()
+    for name, prompts in asked.items():
+        fresh = [p for p in prompts if p.key not in encoded]
+        encoded.update(p.key for p in fresh)
+        decoded = (p.draws * decode_flops(cards[p.model], p.tokens, p.completion_tokens) for p in prompts)
+        flops[name] = sum(prefill_flops(cards[p.model], p.tokens) for p in fresh) + sum(decoded)
+    return flops
 
 
 def _usd(prompts: Sequence[_Prompt], cards: Mapping[str, ModelCard]) -> float | None:

@@ -129,10 +129,11 @@ class SlotStage:
         found: dict[str, Value] = {name: parameter.values[0] for name, parameter in self.parameters.items()}
         for node in nodes:
             at = f"{self.name}.{place[node.id]}"
-            given: dict[str, Value | None] = {"model": node.model, "samples": node.samples, "role": node.role}
-            given["temperature"] = node.temperature
-            if node is not last and not any(source in place for source in node.inputs):
-                del given["role"]
+            given: dict[str, Value | None] = {"model": node.model, "temperature": node.temperature}
+            if node.model is not None:
+                given["samples"] = node.samples
+            if node is last or any(source in place for source in node.inputs):
+                given["role"] = node.role
             for key, value in given.items():
                 if value is not None and f"{at}.{key}" in found:
                     found[f"{at}.{key}"] = value

@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from apportion.errors import GraphError
+from apportion.graphs.canonical import arranged
 from apportion.graphs.graph import Graph, Node
 from apportion.graphs.parameters import Parameter, Params, Value
 from apportion.graphs.slots import SlotStage
@@ -72,6 +73,16 @@ class SearchSpace:
             )
         return found
 
+    def arranged(self, graph: Graph) -> Graph:
+        """The graph as `build` lists it: the nodes of a stage of slots may have been written in any order."""
+        nodes: list[Node] = []
+        for stage in self.stages:
+            own = [node for node in graph.nodes if node.stage == stage.name]
+            fits = isinstance(stage, SlotStage) and len(own) <= stage.slots + 1
+            nodes += arranged(own) if fits else own
+        known = {stage.name for stage in self.stages}
+        return Graph((*nodes, *(node for node in graph.nodes if node.stage not in known)))
+
     def parse(self, proposal: str | Mapping[str, object]) -> dict[str, Value]:
         """Parameters from what a model or a user wrote: a JSON object of parameters, or a graph with `nodes`.
 
@@ -85,7 +96,7 @@ class SearchSpace:
             for name in given:
                 if name not in ("nodes", "apportion_graph"):
                     raise GraphError(f"a graph must have `nodes` and no more, got {str(name)[:60]!r}; leave it out.")
-            return self.params(Graph.from_dict(given))
+            return self.params(self.arranged(Graph.from_dict(given)))
         self._check_names(given)
         for name, value in given.items():
             self.parameters[name].check(name, value)

@@ -7,7 +7,7 @@ from html import escape
 
 from apportion.graphs.drawing.graphs import to_svg
 from apportion.report.summary import Summary
-from apportion.report.terminal import describe, number, spread, verdict
+from apportion.report.terminal import describe, number, refusals, spread, verdict
 from apportion.search.trial import Trial
 
 
@@ -20,8 +20,9 @@ def to_html(summary: Summary) -> str:
         _trials("Baselines", summary.baselines, metrics),
     ]
     if summary.best is not None:
-        parts.append(f"<h4>Best graph: trial {summary.best.number}</h4>{to_svg(summary.best.graph)}")
-    parts += [f"<p>{escape(line)}</p>" for line in verdict(summary)]
+        picture = to_svg(summary.best.graph, summary.shares(summary.best.graph))
+        parts.append(f"<h4>Best graph: trial {summary.best.number}</h4>{picture}")
+    parts += [f"<p>{escape(line)}</p>" for line in (*verdict(summary), *refusals(summary))]
     return "".join([*parts, _ledger(summary)])
 
 

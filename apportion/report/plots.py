@@ -76,7 +76,7 @@ def plot_evolution(snapshots: Sequence[Snapshot], at: Sequence[int]) -> Figure:
     Shares are means over the slots of a stage.
 
     Args:
-        at: evaluations at which the snapshots were taken, rising.
+        at: trials that were told when the snapshots were taken, rising.
 
     Raises:
         ModuleNotFoundError: matplotlib is not installed.
@@ -94,7 +94,7 @@ def plot_evolution(snapshots: Sequence[Snapshot], at: Sequence[int]) -> Figure:
         for axes, (title, names) in zip(row, own, strict=False):
             draw = _shares if title != "edges" else _lines if len(names) <= MOST_LINES else _map
             draw(axes, names, snapshots, at)
-            axes.set(title=f"{stage}: {title}", xlim=(at[0], at[-1]), xlabel="evaluations")
+            axes.set(title=f"{stage}: {title}", xlim=(at[0], at[-1]), xlabel="trials")
         for axes in row[len(own) :]:
             axes.axis("off")
     return figure

@@ -8,10 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from apportion.build import objectives_of
-from apportion.graphs.cost import COSTS
+from apportion.graphs.cost import COSTS, ModelCard
+from apportion.graphs.graph import Graph
+from apportion.graphs.paper import Lengths, Measured, refined, shares
 from apportion.run import RunFolder
-from apportion.search.objectives import Objective, front, ranked
+from apportion.search.engine import REFUSED
+from apportion.search.objectives import PAPER, Objective, front, ranked
 from apportion.search.trial import Trial
+from apportion.spec.paper import guessed_lengths
 
 FAILURE = ("model", "kind", "message", "times")
 STATES = ("complete", "pruned", "infeasible", "failed", "repeated", "running")
@@ -27,6 +31,8 @@ class Summary:
         closing: validation, test and verdict as JSON values; None before the end.
         failures: what went wrong most often: model, kind, message, how often.
         rates: prefill and decode tokens per second by model.
+        cards: the models.
+        lengths: of prompts and replies, as far as the run's draws have shown.
     """
 
     study: str
@@ -41,6 +47,8 @@ class Summary:
     failures: Sequence[tuple[str, str, str, int]]
     elapsed_s: float
     rates: Mapping[str, Sequence[float]]
+    cards: Mapping[str, ModelCard]
+    lengths: Lengths
 
     @property
     def front(self) -> list[Trial]:
@@ -75,6 +83,19 @@ class Summary:
         others = sorted(known - set(first) - set(COSTS)) + [c for c in COSTS if c in known and c not in first]
         return first + others
 
+    @property
+    def refused(self) -> dict[str, int]:
+        """Proposals that were not measured, by why: `no_graph`, or over the budget `on_paper`; only what there was."""
+        counts = {
+            "no_graph": sum(len(trial.memory.get(REFUSED, ())) for trial in self.trials),
+            "on_paper": sum(PAPER in trial.violations and trial.state != "repeated" for trial in self.trials),
+        }
+        return {why: count for why, count in counts.items() if count}
+
+    def shares(self, graph: Graph) -> dict[str, float]:
+        """Share of an answer's FLOPs that each node has, by id: on paper, with the lengths of the run's draws."""
+        return shares(graph, self.cards, self.lengths)
+
     def to_dict(self) -> dict[str, Any]:
         """JSON values, as `apportion show --json` prints them."""
         counts = Counter[str](trial.state for trial in self.trials)
@@ -87,6 +108,7 @@ class Summary:
             "objectives": [{"metric": o.metric, "maximize": o.maximize} for o in self.objectives],
             "budget": dict(self.budget),
             "trials": {state: counts[state] for state in STATES},
+            "refused": self.refused,
             "best": _trial(best) if best else None,
             "front": [_trial(trial) for trial in self.front],
             "baselines": [_trial(trial) for trial in self.baselines],
@@ -103,6 +125,8 @@ class Summary:
 def summarise(folder: RunFolder) -> Summary:
     """Read the summary of an open run folder."""
     spec, outcome = folder.spec, folder.outcome or {}
+    learnt = folder.trials.fact("learnt")
+    measured = Measured.from_dict(learnt) if learnt else Measured()
     return Summary(
         study=spec.name,
         folder=str(folder.path),
@@ -116,6 +140,8 @@ def summarise(folder: RunFolder) -> Summary:
         failures=folder.calls.failures(),
         elapsed_s=folder.trials.fact("elapsed_s") or 0.0,
         rates=folder.trials.fact("rates") or {},
+        cards={name: model.card(name) for name, model in spec.models.items()},
+        lengths=refined(guessed_lengths(spec, ()), measured),  # of a guess without the data, draws soon leave nothing
     )
 
 

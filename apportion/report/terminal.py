@@ -23,6 +23,7 @@ from apportion.statistics import Interval
 
 REFRESH_HZ = 4
 PLAIN_WIDTH = 160  # columns where there is no terminal to ask: the widest table fits
+REFUSALS = {"no_graph": "no graph", "on_paper": "over the budget on paper"}
 CURRENCIES = ("calls_fresh", "calls_banked", "calls_failed", "calls_lost", "prompt_tokens", "completion_tokens")
 
 
@@ -110,7 +111,7 @@ def show(summary: Summary, console: Console) -> None:
     if summary.best is not None:
         title = f"Best graph: trial {summary.best.number}"
         console.print(Panel(Text(str(summary.best.graph)), title=title, title_align="left", expand=False))
-    for line in verdict(summary):
+    for line in (*verdict(summary), *refusals(summary)):
         console.print(Text(line))
     console.print()
     console.print(ledger_table(summary.ledger))
@@ -138,6 +139,12 @@ def verdict(summary: Summary) -> list[str]:
         "not shown": "It is not shown that the winner beats the best baseline that costs no more",
     }[closing["verdict"]]
     return [*lines, f"{said} (in {closing['cost']}): {metric} differs by {spread(closing['difference'])}, paired."]
+
+
+def refusals(summary: Summary) -> list[str]:
+    """How many proposals were not measured, in a line; no line if all were."""
+    said = [f"{count:,} {REFUSALS[why]}" for why, count in summary.refused.items()]
+    return [f"Proposals not measured: {', '.join(said)}."] if said else []
 
 
 class LiveView:

@@ -63,3 +63,21 @@ def ranked(trials: Sequence[Trial], objectives: Sequence[Objective]) -> list[Tri
 
 def _dominates(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
     return a != b and all(x >= y for x, y in zip(a, b, strict=True))
+
+
+def hypervolume(gains: Sequence[tuple[float, ...]], reference: tuple[float, ...]) -> float:
+    """Volume that points dominate above a reference point, by slicing along the last objective.
+
+    Args:
+        gains: points, more is better in every objective.
+        reference: what is just not good enough; points that are not above it in every objective add nothing.
+    """
+    above = [g for g in gains if all(x > r for x, r in zip(g, reference, strict=True))]
+    if len(reference) == 1:
+        return max((g[0] for g in above), default=reference[0]) - reference[0]
+    volume, floor = 0.0, reference[-1]
+    for height in sorted({g[-1] for g in above}):
+        slice_ = [g[:-1] for g in above if g[-1] >= height]
+        volume += (height - floor) * hypervolume(slice_, reference[:-1])
+        floor = height
+    return volume

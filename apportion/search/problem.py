@@ -57,8 +57,8 @@ class Log(Protocol):
         """Records of all trials by number."""
         ...
 
-    async def put(self, number: int, record: Mapping[str, Any]) -> None:
-        """Keep a trial's record."""
+    async def put(self, number: int, record: Mapping[str, Any], **facts: Any) -> None:
+        """Keep a trial's record, and named facts with it: all of them or nothing."""
         ...
 
     def put_scores(self, graph: str, split: str, rows: Iterable[Row]) -> None:

@@ -7,7 +7,7 @@ goes on as if it had never stopped. What it finds is the study's best trial, not
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -38,6 +38,8 @@ class Settings:
         batch: graphs an update.
         baseline: what is taken from each utility: the mean of the others of its batch, a moving average over earlier
             batches, or nothing.
+        scaled: whether what is left is divided by the batch's standard deviation, so that the small differences of late
+            batches count as much as the large ones of early batches, which Adam remembers.
         entropy: weight of the distribution's entropy in nats beside the utility.
         used: whether choices that left no trace in the graph are left out of the gradient, to the good of its noise.
         penalty: utility lost for each whole bound that a graph is over.
@@ -46,9 +48,10 @@ class Settings:
             drawn from, which keeps a distribution that has settled looking around.
     """
 
-    lr: float = 0.3
+    lr: float = 0.5
     batch: int = 8
     baseline: Literal["leave_one_out", "moving", "none"] = "leave_one_out"
+    scaled: bool = True
     entropy: float = 0.0
     used: bool = True
     penalty: float = 1.0
@@ -56,11 +59,23 @@ class Settings:
     fresh: bool = True
 
 
-GPTSWARM = Settings(lr=0.1, batch=3, baseline="none", used=False, fresh=False)
+GPTSWARM = Settings(lr=0.1, batch=3, baseline="none", scaled=False, used=False, fresh=False)
 """As the released code of Agent-REINFORCE trains its baseline: vanilla REINFORCE of GPTSwarm, 3 graphs an update."""
 
 DRAWS, FLATTEN, MOST_FLATTENED = 16, 0.8, 20  # drawn at once in looking for a new graph; then logits shrink, and again
+LEAST_SPREAD = 1e-9  # of utilities, so that a batch of equal ones moves nothing
 MOVING = 0.9  # share of the old value in the moving average of utilities
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """One torch thread for a while: on tensors as small as these, more of them only wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 class ReinforceSampler(BaseSampler):
@@ -92,9 +107,7 @@ class ReinforceSampler(BaseSampler):
         self._parameters = space.distributions()
         self._seed = seed
         self._space = space
-        self._keys: set[str] = set()
-        self._seen = 0
-        self._start_over()
+        self._start_over("")
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """All parameters, so that they are chosen together."""
@@ -106,7 +119,7 @@ class ReinforceSampler(BaseSampler):
         """Parameters of one graph, drawn after all finished trials were learnt from."""
         self.fold(study)
         generator = torch.Generator().manual_seed(self._seed * 1_000_003 + trial.number)
-        with torch.no_grad():
+        with torch.no_grad(), one_thread():
             params, order = self._fresh(study, generator) if self.settings.fresh else self._drawn(1, generator)[0]
         study._storage.set_trial_system_attr(trial._trial_id, DRAWN, order)
         return params
@@ -119,16 +132,25 @@ class ReinforceSampler(BaseSampler):
 
     def fold(self, study: Study) -> None:
         """Learn from all whole batches of finished trials that were drawn here, in the order of their numbers."""
+        with one_thread():
+            self._fold(study)
+
+    def _fold(self, study: Study) -> None:
         ended = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
-        drawn = [trial for trial in ended if DRAWN in trial.system_attrs]
-        if [t.number for t in drawn[: len(self._folded)]] != self._folded:
-            self._start_over()
+        drawn = [trial for trial in ended if self._drew(trial)]
+        if study.study_name != self._study or [t.number for t in drawn[: len(self._folded)]] != self._folded:
+            self._start_over(study.study_name)
         size = self.settings.batch
         while len(drawn) >= len(self._folded) + size:
             batch = drawn[len(self._folded) : len(self._folded) + size]
             seen = [trial for trial in drawn[: len(self._folded) + size] if trial.values is not None]
             self._update(batch, [self._utility(trial, seen, study.directions) for trial in batch])
             self._folded += [trial.number for trial in batch]
+
+    def _drew(self, trial: FrozenTrial) -> bool:
+        """Whether a trial was drawn here, no parameter of it given by the user or not asked for."""
+        whole = self._parameters.keys() <= trial.params.keys() and "fixed_params" not in trial.system_attrs
+        return whole and DRAWN in trial.system_attrs
 
     def _drawn(self, n: int, generator: torch.Generator) -> list[tuple[dict[str, Value], list[int]]]:
         """Parameters and order of n graphs."""
@@ -138,10 +160,11 @@ class ReinforceSampler(BaseSampler):
 
     def _fresh(self, study: Study, generator: torch.Generator) -> tuple[dict[str, Value], list[int]]:
         """One graph that no trial has, if there is one to be found."""
-        for told in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))[self._seen :]:
-            self._seen += 1
-            with contextlib.suppress(GraphError):
-                self._keys.add(self._space.build(told.params).key)
+        for told in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED)):
+            if told.number not in self._seen:
+                self._seen.add(told.number)
+                with contextlib.suppress(GraphError):
+                    self._keys.add(self._space.build(told.params).key)
         settled = self.distribution.logits.detach().clone()
         drawn = self._drawn(DRAWS, generator)
         for flatter in range(MOST_FLATTENED):
@@ -154,8 +177,11 @@ class ReinforceSampler(BaseSampler):
         self.distribution.set_logits(settled)
         return drawn[0]
 
-    def _start_over(self) -> None:
+    def _start_over(self, study: str) -> None:
+        self._study = study
         self._folded: list[int] = []
+        self._seen: set[int] = set()
+        self._keys: set[str] = set()
         self._average: float | None = None
         self.distribution.set_logits(torch.zeros_like(self.distribution.logits))
         self._adam = torch.optim.Adam(self.distribution.parameters(), lr=self.settings.lr, maximize=True)
@@ -183,6 +209,8 @@ class ReinforceSampler(BaseSampler):
             advantage = u - self._average
         else:
             advantage = u
+        if settings.scaled and n > 1:
+            advantage = advantage / (u.std() + LEAST_SPREAD)
         mean = float(u.mean())
         self._average = mean if self._average is None else MOVING * self._average + (1.0 - MOVING) * mean
         orders = [trial.system_attrs[DRAWN] for trial in batch]

@@ -93,15 +93,11 @@ class Study:
             for trial in unfinished:
                 await self._measure(trial)
             await self._baselines()
-            self._draw_within_budget()
-            reason = await self._ask_and_tell()
+            reason = self._draw_within_budget() or await self._ask_and_tell()
             await self._retry_baselines()
         except LimitReached as limit:
             reason = str(limit)
             self._log.log("limit", limit=limit.limit, message=reason)
-        except GraphError as none:
-            reason = f"the sampler found no graph to try: {none}"
-            self._log.log("no graph", message=reason)
         finally:
             self._purse.hold(0.0)
         return reason
@@ -128,19 +124,27 @@ class Study:
                     name = f"{label} {model}"
                     await self._measure(Trial(len(self.trials), name, baseline=True, graph=graph, params=params))
 
-    def _draw_within_budget(self) -> None:
-        """Tell the sampler what a call costs of what the budget bounds, as the baselines have shown."""
+    def _draw_within_budget(self) -> str | None:
+        """Tell the sampler what a call costs of what the budget bounds, as the baselines have shown.
+
+        Returns:
+            Why there is no graph to ask for; None where there may be one.
+        """
         bounds = {c.metric: c.bound for c in self.plan.constraints}
         metric = next((name for name in SUMMED if name in bounds), None)
         if metric is None:
-            return
+            return None
         prices = self._log.fact("prices")
         if prices is None:
             prices = self._problem.prices(metric, [stage.name for stage in self.plan.space.stages])
             self._log.set_fact("prices", prices)
         known = {(stage, m): price for stage, of in prices.items() for m, price in of.items() if price is not None}
-        if known:
-            self._engine.within(known, bounds[metric])
+        try:
+            if known:
+                self._engine.within(known, bounds[metric])
+        except GraphError as none:
+            return self._no_graph(none)
+        return None
 
     async def _retry_baselines(self) -> None:
         """Measure baselines that the servers failed once more if they served others: the verdict needs them."""
@@ -155,7 +159,10 @@ class Study:
             if ended:
                 return ended
             number = len(self.trials)
-            params, graph, memory = await asyncio.to_thread(self._engine.ask, number)
+            try:
+                params, graph, memory = await asyncio.to_thread(self._engine.ask, number)
+            except GraphError as none:
+                return self._no_graph(none)
             trial = Trial(number, self.plan.sampler, baseline=False, graph=graph, params=params, memory=memory)
             earlier = self._measured.get(trial.key)
             if earlier is None:
@@ -164,6 +171,11 @@ class Study:
                 idle += 1
                 await self._tell(_repeated(trial, earlier))
 
+    def _no_graph(self, why: GraphError) -> str:
+        reason = f"the sampler found no graph to try: {why}"
+        self._log.log("no graph", message=reason)
+        return reason
+
     def _ended(self, idle: int) -> str | None:
         """Why no further graph is asked for; None to go on."""
         asked = [t for t in self.trials if not t.baseline and t.state != "repeated" and PAPER not in t.violations]
@@ -171,7 +183,8 @@ class Study:
             return f"`limits.trials` is {self.plan.trials}, and all are told."
         inside = {t.key for t in self.trials if t.params is not None}
         if len(inside) >= self.plan.space.size:
-            return f"all {self.plan.space.size} graphs of the space are measured."
+            refused = " or over the budget on paper" if any(PAPER in t.violations for t in self.trials) else ""
+            return f"all {self.plan.space.size} graphs of the space are measured{refused}."
         if idle >= IDLE_IN_A_ROW:
             return f"the sampler proposed {idle} graphs in a row that are measured already or over the budget on paper."
         last = [t for t in self.trials if t.state != "repeated"][-FAILED_IN_A_ROW:]
@@ -245,9 +258,9 @@ class Study:
         return 0.0, ""
 
     async def _tell(self, trial: Trial) -> None:
-        self._log.set_fact("elapsed_s", self._purse.elapsed_s)
-        self._log.set_fact("learnt", self._problem.learnt())
-        await self._log.put(trial.number, trial.to_dict())
+        # In one write: what was learnt of a trial must not outlive a kill that the trial does not.
+        facts = {"elapsed_s": self._purse.elapsed_s, "learnt": self._problem.learnt()}
+        await self._log.put(trial.number, trial.to_dict(), **facts)
         self._engine.tell(trial)
         self._remember(trial)
         self.on_trial(trial)

@@ -149,7 +149,7 @@ def _kind(place: Place, stage: StageSpec, draft: Draft) -> Iterator[Finding]:
         return
     strange = SLOT_KEYS if stage.templates else TEMPLATE_KEYS
     for key in strange:
-        if key in stage.model_fields_set:
+        if key in stage.model_fields_set and getattr(stage, key) is not None:  # `--set` leaves a key out by null
             kind = "slots" if stage.templates else "templates"
             yield (*place, key), f"goes with {kind} only, but the stage has none; remove it"
     least, most = stage.samples

@@ -43,7 +43,7 @@ class Draft:
     objectives: tuple[Objective | None, ...]
     budget: Budget | None
     limits: Limits | None
-    plugins: tuple[str, ...]
+    plugins: tuple[str | None, ...]
 
 
 def draft(root: Node) -> Draft:
@@ -57,7 +57,7 @@ def draft(root: Node) -> Draft:
         objectives=tuple(_part(Objective, node) for node in _items(root, "objectives")),
         budget=_part(Budget, root.get("budget")),
         limits=_part(Limits, root.get("limits")),
-        plugins=tuple(node.value for node in _items(root, "plugins") if isinstance(node.value, str)),
+        plugins=tuple(node.value if isinstance(node.value, str) else None for node in _items(root, "plugins")),
     )
 
 

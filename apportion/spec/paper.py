@@ -6,7 +6,7 @@ could be met. It does not know lines of the file.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from statistics import fmean
 
 from apportion.graphs.cost import call_usd, decode_flops, prefill_flops
@@ -44,14 +44,8 @@ def cheapest(spec: TaskSpec, rows: Sequence[Row]) -> dict[str, float]:
     """The least of each cost that one answer can have: calls, tokens, flops and, if every price is known, usd."""
     total = {"calls": 0.0, "tokens": 0.0, "flops": 0.0, "usd": 0.0}
     for stage in spec.stages:
-        calls = _least_calls(stage)
-        prompt = shortest_prompt_tokens(spec, stage, rows)
-        costs = [_costs(spec.models[name], calls, prompt) for name in stage.models]
-        for metric in list(total):
-            if all(metric in cost for cost in costs):
-                total[metric] += min(cost[metric] for cost in costs)
-            else:
-                del total[metric]
+        least = _cheapest(spec, stage, shortest_prompt_tokens(spec, stage, rows))
+        total = {metric: cost + least[metric] for metric, cost in total.items() if metric in least}
     return total
 
 
@@ -78,6 +72,24 @@ def shortest_prompt_tokens(spec: TaskSpec, stage: StageSpec, rows: Sequence[Row]
     return max(1, fixed + filled) / BYTES_PER_TOKEN
 
 
+def _cheapest(spec: TaskSpec, stage: StageSpec, prompt: float) -> dict[str, float]:
+    """The least of each cost that a stage can have; a cost that is not known of every model is left out."""
+    ways = [_ways(stage, template) for template in stage.templates] if stage.templates is not None else [_slots(stage)]
+    found: list[dict[str, float]] = []
+    for calls, deciding in ways:
+        drafted = _least(_costs(spec.models[name], calls, prompt) for name in stage.models)
+        # The last call may be of a cheaper model, and is not sure to show the whole prompt.
+        decided = _least(_costs(spec.models[name], 1, 0) for name in deciding) if deciding else None
+        found.append(drafted if decided is None else {m: drafted[m] + decided[m] for m in drafted if m in decided})
+    return _least(found)
+
+
+def _least(costs: Iterable[dict[str, float]]) -> dict[str, float]:
+    """The least of each cost that all of them have."""
+    listed = list(costs)
+    return {metric: min(c[metric] for c in listed) for metric in listed[0] if all(metric in c for c in listed)}
+
+
 def _costs(model: ModelSpec, calls: int, prompt: float) -> dict[str, float]:
     """Least costs of `calls` calls that may share one encoding of the prompt."""
     card = model.card("")
@@ -90,18 +102,20 @@ def _costs(model: ModelSpec, calls: int, prompt: float) -> dict[str, float]:
     return costs if usd is None else {**costs, "usd": usd}
 
 
-def _least_calls(stage: StageSpec) -> int:
-    if stage.templates is not None:
-        return min(_calls(stage, name) for name in stage.templates)
-    return stage.samples[0] + min(ROLES[role].calls_model for role in stage.final)
+def _slots(stage: StageSpec) -> tuple[int, Sequence[str]]:
+    """Least calls of a slot, and the models of which one decides at the end, if it must be one."""
+    if not all(ROLES[role].calls_model for role in stage.final):
+        return stage.samples[0], ()
+    return stage.samples[0], stage.final_models or stage.models
 
 
-def _calls(stage: StageSpec, template: str) -> int:
-    """Least model calls of a template: samples, and one that merges or scores them."""
+def _ways(stage: StageSpec, template: str) -> tuple[int, Sequence[str]]:
+    """Least samples of a template, and the models of which one merges or scores them, if one does."""
     if template == "single":
-        return 1
-    samples = max(2, stage.samples[0])
-    return samples + (1 if template in ("fuse", "best_of_n") else 0)
+        return 1, ()
+    if template == "best_of_n":
+        return max(2, stage.samples[0]), (stage.scorer,) if stage.scorer else stage.models
+    return max(2, stage.samples[0]), stage.models if template == "fuse" else ()
 
 
 def _bytes(text: str) -> int:

@@ -11,17 +11,30 @@ from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
 
-from apportion.spec.problems import Finding, show
+from apportion.spec.problems import Finding, safe, show
+
+MOST_SAID = 200  # characters of an exception
 
 
-def findings(paths: Sequence[str], folder: Path) -> Iterator[Finding]:
-    """Run each module once; what goes wrong with any of them."""
+def findings(paths: Sequence[str | None], folder: Path) -> Iterator[Finding]:
+    """Run each module once; what goes wrong with any of them.
+
+    Args:
+        paths: as the task names them; None stands for what is no text.
+    """
     for number, path in enumerate(paths):
+        if path is None:
+            continue
         try:
             run(folder / path)
-        except Exception as error:  # noqa: BLE001  # whatever the user's code raises is the user's mistake
-            text = f"must be a Python file that can be run, but {show(path)} raises {type(error).__name__}: {error}"
-            yield ("plugins", number), f"{' '.join(text.split())[:300]}; mend it"
+        except (Exception, SystemExit) as error:  # noqa: BLE001  # whatever the user's code raises is their mistake
+            text = f"must be a Python file that can be run, but {show(path)} raises {said(error)}"
+            yield ("plugins", number), f"{text}; mend it"
+
+
+def said(error: BaseException) -> str:
+    """An exception of the user's code in one line, without what looks like a secret."""
+    return f"{type(error).__name__}: {safe(' '.join(str(error).split()), MOST_SAID)}"
 
 
 def run(path: Path) -> None:

@@ -146,6 +146,8 @@ Parse = Annotated[
 class StageSpec(Model):
     """One step of the system: a prompt, and the choices that the search has for answering it."""
 
+    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": ["templates"]}, {"required": ["slots"]}]})
+
     name: Name = Field(description="Later prompts read the stage's answer as {name}.")
     system: Template | None = Field(default=None, description="System message; same placeholders as prompt.")
     prompt: Template = Field(description="User message; {field} is a data field or an earlier stage, {{ }} are braces.")

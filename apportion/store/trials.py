@@ -50,12 +50,16 @@ class Trials:
         """Records of all trials in the order of their numbers."""
         return [json.loads(text) for (text,) in self._database.read("SELECT record FROM trial ORDER BY number")]
 
-    async def put(self, number: int, record: Mapping[str, Any]) -> None:
-        """Write a trial's record, in place of an earlier one of that number; returns when it is on disk."""
+    async def put(self, number: int, record: Mapping[str, Any], **facts: Any) -> None:
+        """Write a trial's record, in place of an earlier one of that number, and facts; returns when all is on disk."""
         row = (number, _dump(record))
-        await self._database.write(
-            lambda connection: connection.execute("INSERT OR REPLACE INTO trial VALUES (?, ?)", row)
-        )
+        named = [(name, _dump(value)) for name, value in facts.items()]
+
+        def operation(connection: sqlite3.Connection) -> None:
+            connection.execute("INSERT OR REPLACE INTO trial VALUES (?, ?)", row)
+            connection.executemany("INSERT OR REPLACE INTO fact VALUES (?, ?)", named)
+
+        await self._database.write(operation)
 
     def put_scores(self, graph: str, split: str, rows: Iterable[ScoreRow]) -> None:
         """Write what a graph scored, one row an example in the order of the split."""

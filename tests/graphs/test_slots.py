@@ -6,6 +6,7 @@ import itertools
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -35,7 +36,7 @@ CHAIN: dict[str, Value] = {
     "s.2>final": "yes",
     "s.final.role": "voter",
 }
-slow = settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+slow = settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 
 
 def said(*, by: Any, of: object) -> str:
@@ -166,6 +167,26 @@ def test_stages_read_the_end_of_earlier_ones() -> None:
         ("s.2", ("s.1",)),
         ("s.final", ("s.2",)),
     ]
+
+
+def test_a_graph_may_be_written_in_any_order() -> None:
+    written = [
+        Node("x", "s", "generator", "small", temperature=0.7),
+        Node("y", "s", "generator", "large", temperature=0.0),
+        Node("end", "s", "voter", inputs=("y", "x")),
+    ]
+    keys = set()
+    for first, second, inputs in ((0, 1, ("x", "y")), (1, 0, ("x", "y")), (0, 1, ("y", "x"))):
+        graph = Graph((written[first], written[second], replace(written[2], inputs=inputs)))
+        keys.add(SPACE.build(SPACE.parse(graph.to_json())).key)
+    assert len(keys) == 1
+
+
+def test_code_has_no_samples_that_a_space_would_miss() -> None:
+    space = SearchSpace((SlotStage("s", ("m",), 2, ("voter", "refiner"), ("voter",), (2, 3)),))
+    chosen = {name: parameter.values[0] for name, parameter in space.parameters.items()}
+    graph = space.build(chosen | {"s.1>2": "yes", "s.2>final": "yes"})
+    assert space.build(space.params(graph)) == graph
 
 
 # How much there is

@@ -75,8 +75,10 @@ class MemoryLog:
     def all(self) -> list[dict[str, Any]]:
         return [json.loads(self.trials[number]) for number in sorted(self.trials)]
 
-    async def put(self, number: int, record: Mapping[str, Any]) -> None:
+    async def put(self, number: int, record: Mapping[str, Any], **facts: Any) -> None:
         self.trials[number] = json.dumps(record, allow_nan=False)
+        for name, value in facts.items():
+            self.set_fact(name, value)
         self.writes += 1
         if self.writes == self.dies_at:
             raise KilledError

@@ -1,0 +1,84 @@
+"""How a search moved its distribution over graphs: the sampler is told the run's trials again, one by one.
+
+Only samplers that keep a distribution have a course to show. It needs the extra `torch`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import optuna
+
+from apportion.build import objectives_of, space_of
+from apportion.errors import ApportionError
+from apportion.report.plots import Snapshot
+from apportion.run import RunFolder
+from apportion.search.engine import directions, frozen
+from apportion.search.samplers import MADE_ONCE
+from apportion.search.study import SUMMED
+
+if TYPE_CHECKING:
+    from apportion.graphs.probabilistic import ProbabilisticGraph
+    from apportion.search.reinforce import ReinforceSampler
+
+LEARNING = ("reinforce", "gptswarm")
+
+
+@dataclass(frozen=True)
+class Evolution:
+    """The course of a distribution.
+
+    Attributes:
+        distribution: as it is after the last trial.
+        snapshots: its probabilities at the start and after each update.
+        at: trials that were told by then.
+    """
+
+    distribution: ProbabilisticGraph
+    snapshots: Sequence[Snapshot]
+    at: Sequence[int]
+
+
+def evolution(folder: RunFolder) -> Evolution:
+    """The course of a run's distribution so far.
+
+    Raises:
+        ApportionError: the run's sampler keeps none.
+        ModuleNotFoundError: torch is not installed.
+    """
+    spec = folder.spec
+    space, objectives = space_of(spec), objectives_of(spec)
+    sampler = _sampler(folder)
+    study = optuna.create_study(directions=directions(objectives))
+    snapshots: list[Snapshot] = [sampler.distribution.probabilities()]
+    at = [0]
+    for trial in folder.told():
+        if trial.params is not None:
+            study.add_trial(frozen(trial, space, objectives))
+            sampler.fold(study)
+            probabilities = sampler.distribution.probabilities()
+            if probabilities != snapshots[-1]:
+                snapshots.append(probabilities)
+                at.append(trial.number + 1)
+    return Evolution(sampler.distribution, snapshots, at)
+
+
+def _sampler(folder: RunFolder) -> ReinforceSampler:
+    """The sampler as the study began with it: it draws within what the budget bounds, at the prices of that time."""
+    spec, name = folder.spec, folder.spec.search.sampler
+    if name not in LEARNING:
+        raise ApportionError(
+            f"a distribution is kept by {' and '.join(LEARNING)}, but this run's `search.sampler` is {name}; "
+            "run with one of them."
+        )
+    from apportion.search.reinforce import ReinforceSampler
+
+    bounds = spec.budget.model_dump(exclude_none=True)
+    prices = folder.trials.fact("prices") or {}
+    known = {(stage, model): price for stage, of in prices.items() for model, price in of.items() if price is not None}
+    budget = next((bounds[metric] for metric in SUMMED if metric in bounds), None) if known else None
+    sampler = MADE_ONCE[name](space_of(spec), spec.seed, spec.limits.trials, known, budget)
+    assert isinstance(sampler, ReinforceSampler)
+    return sampler
