@@ -53,12 +53,12 @@ class Told:
 
 async def read(runs: Path, sampler: str) -> list[Told]:
     """Every measured trial of a run, in order."""
-    loaded = load_spec(HERE / "task.yaml", [f"search.sampler={sampler}", f"bank={(runs / 'bank.sqlite').resolve()}"])
+    loaded = load_spec(HERE / "task.yaml", [f"search.sampler={sampler}"])
     search = build(loaded, runs / sampler)
     search.dispatcher.allowance = Allowance(Limits(calls=0))  # what the bank lacks is an error
     search.dispatcher.calls.run = "compare"  # and what is read here is no use of the run's own
     cards = {name: endpoint.card for name, endpoint in search.dispatcher.endpoints.items()}
-    rates = {name: Rates(*speeds, 4) for name, speeds in search.folder.trials.fact("rates").items()}
+    rates = {name: Rates(*speeds, 4) for name, speeds in (search.folder.trials.fact("rates") or {}).items()}
     measure = costs(cards, rates)
     told: list[Told] = []
     used: set[tuple[str, int]] = set()

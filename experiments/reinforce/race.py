@@ -1,6 +1,6 @@
 """Evaluations that samplers need to find the best graph of six synthetic problems. See README.md.
 
-python experiments/reinforce/race.py --seeds 30 --most 300 --out experiments/reinforce/results.json
+python experiments/reinforce/race.py --out experiments/reinforce/results.jsonl    # goes on where it stopped
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from apportion.errors import GraphError
 from apportion.search.reinforce import GPTSWARM, ReinforceSampler, Settings
 from apportion.testing.landscape import Case, cases
 
-ASKS_PER_EVALUATION = 50  # proposals that are no graph, are over the budget or were measured before cost no evaluation
+ASKS_PER_EVALUATION = 4  # proposals that are no graph, are over the budget or were measured before cost no evaluation
+KEY = ("case", "sampler", "seed", "most")
 REPEATS_IN_A_ROW = 200  # then a sampler has nothing new to say; as in a study
 
 SAMPLERS: Mapping[str, Callable[[Case, int], BaseSampler]] = {
@@ -82,29 +83,29 @@ def run(job: tuple[str, str, int, int]) -> dict[str, object]:
     started = time.perf_counter()
     found, curve = evaluations(case, SAMPLERS[sampler](case, seed), most)
     best = curve[-1] if curve else 0.0
-    marks = {str(n): curve[min(n, len(curve)) - 1] for n in (50, 100, 200, most) if curve}
     seconds = time.perf_counter() - started
-    return {"case": name, "sampler": sampler, "seed": seed, "found": found, "best": best, "marks": marks, "s": seconds}
+    return {"case": name, "sampler": sampler, "seed": seed, "most": most, "found": found, "best": best, "s": seconds}
 
 
 def main() -> None:
-    """Run all jobs and write their results."""
+    """Run what is left to run and append the results, a line each."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--seeds", type=int, default=30)
-    parser.add_argument("--most", type=int, default=300)
+    parser.add_argument("--most", type=int, default=150)
     parser.add_argument("--samplers", nargs="*", default=list(SAMPLERS))
     parser.add_argument("--cases", nargs="*", default=[case.name for case in cases()])
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
+    given.out.touch()
+    ended = {tuple(json.loads(line)[k] for k in KEY) for line in given.out.read_text().splitlines()}
     jobs = [(c, s, seed, given.most) for seed in range(given.seeds) for c in given.cases for s in given.samplers]
-    with multiprocessing.get_context("spawn").Pool(given.workers) as pool:
-        results = pool.map(run, jobs, chunksize=1)
-    given.out.write_text(json.dumps({"most": given.most, "seeds": given.seeds, "runs": results}, indent=1) + "\n")
+    left = [job for job in jobs if job not in ended]
+    with multiprocessing.get_context("spawn").Pool(given.workers) as pool, given.out.open("a") as out:
+        for result in pool.imap_unordered(run, left):
+            out.write(json.dumps(result) + "\n")
+            out.flush()
 
 
 if __name__ == "__main__":
-    import torch
-
-    torch.set_num_threads(1)
     main()

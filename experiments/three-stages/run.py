@@ -1,6 +1,6 @@
-"""Runs a graph of three stages that was wired by hand, on three questions, and prints every text in it. See README.md.
+"""Answers a few questions with a graph of three stages that was wired by hand, and prints every text in it.
 
-python experiments/three-stages/run.py
+.venv/bin/python experiments/three-stages/run.py
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ import asyncio
 from pathlib import Path
 
 import apportion
+from apportion import Graph, Node
 from apportion.answering import Answerer, parts_of
 from apportion.build import space_of
 from apportion.envs.rollout import Rollout
-from apportion.graphs.graph import Graph, Node
 
-HERE = Path(__file__).parent
+TASK = Path(__file__).parent / "task.yaml"
 QUESTIONS = 3
 GRAPH = Graph(
     (
@@ -31,18 +31,27 @@ GRAPH = Graph(
 )
 
 
+def show(rollout: Rollout) -> None:
+    """Print what each node gave: its texts, with comments and scores."""
+    for node in GRAPH.nodes:
+        run = rollout.nodes[node.id]
+        print(f"  {node.id:<14}{node}" + ("" if run.candidates else "  (no text)"))
+        for candidate in run.candidates:
+            score = "" if candidate.score is None else f"  [{candidate.score:.2f}]"
+            print(f"      {candidate.text.strip()}{score}")
+            print(*(f"          {' '.join(comment.split())}\n" for comment in candidate.comments), sep="", end="")
+    print(f"  => {rollout.answer}")
+
+
 async def main() -> None:
-    loaded = apportion.load(HERE / "task.yaml").loaded
-    space_of(loaded.spec).parse(GRAPH.to_dict())  # the search could have found it
-    async with Answerer(parts_of(loaded.spec, GRAPH), GRAPH) as answerer:
-        for row in loaded.rows.search[:QUESTIONS]:
-            rollout = await answerer.answer(row)
-            print(row)
-            for node in GRAPH.nodes:
-                run = rollout.nodes[node.id]
-                print(node.id, node, run.status)
-                for d in run.draws: print("     draw", repr(d.text), d.status, d.prompt_tokens)
-                for c in run.candidates: print("     cand", repr(c.text), c.value, c.score, c.comments)
+    """Answer the first questions of the search split."""
+    task = apportion.load(TASK).loaded
+    space_of(task.spec).parse(GRAPH.to_dict())  # refuses what the search could not find
+    print(GRAPH)
+    async with Answerer(parts_of(task.spec, GRAPH), GRAPH) as answerer:
+        for row in task.rows.search[:QUESTIONS]:
+            print(f"\n{row['person']}, {row['country']}: {row['day']}")
+            show(await answerer.answer(row))
 
 
 if __name__ == "__main__":
