@@ -181,7 +181,7 @@ class Result:
     def _winner(self) -> Trial:
         if self.best is None:
             raise ApportionError(
-                f"a run must have a feasible graph, but {self.summary.folder} has none; name a trial, or raise the budget."
+                f"a run must have a feasible graph, but {self.summary.folder} has none; name a trial or raise `budget`."
             )
         return self.best
 

@@ -48,7 +48,7 @@ class Settings:
             drawn from, which keeps a distribution that has settled looking around.
     """
 
-    lr: float = 0.5
+    lr: float = 1.0
     batch: int = 8
     baseline: Literal["leave_one_out", "moving", "none"] = "leave_one_out"
     scaled: bool = True

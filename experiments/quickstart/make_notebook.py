@@ -56,6 +56,11 @@ pd.DataFrame(
     index=[f"{node.id}: {node}" for node in graph.nodes],
     columns=[f"{row['person']}, {row['country']}" for row in rows],
 )"""
+SEARCH = """\
+from apportion.graphs import drawing
+
+found = task.run(out="../../runs/three-stages")
+drawing.of_graph(graph, found.summary.shares(graph))"""
 CELLS = (
     new_markdown_cell(
         "# A first search\n\nTwo small models, two stages. Which model, how many samples and which wiring for each "
@@ -79,11 +84,11 @@ CELLS = (
         'frame = result.to_frame()\nframe[["trial", "label", "state", "accuracy", "flops", "calls"]].round(3)'
     ),
     new_markdown_cell(
-        "## Several stages, several roles\n\nA graph may also be wired by hand. This one answers in three stages: find the "
-        "capital, find the day of its fair, write a line that names both. In the first stage a fuser merges drafts of "
-        "two models, in the second a verifier keeps the draft that it believes most, in the third a critic comments "
-        "on the draft before a decider writes the last word. "
-        "[Its task](../three-stages/task.yaml) has stages of free slots, so that a search can find such graphs too."
+        "## Several stages, several roles\n\nA graph may also be wired by hand. This one answers in three stages: find "
+        "the capital, find the day of its fair, write a line that names both. In the first stage a fuser merges drafts "
+        "of two models, in the second a verifier keeps the draft that it believes most, in the third a critic comments "
+        "on the draft before a decider has the last word. [Its task](../three-stages/task.yaml) has stages of free "
+        "slots, so that a search can find such graphs too."
     ),
     new_code_cell(GRAPH),
     new_markdown_cell("Three questions, answered by the local models:"),
@@ -94,9 +99,7 @@ CELLS = (
         "A search of the same task with `sampler: reinforce` keeps a distribution over all its graphs. It also knows "
         "how long prompts and replies are, and so where the FLOPs of any graph go:"
     ),
-    new_code_cell(
-        'from apportion.graphs import drawing\n\nfound = task.run(out="../../runs/three-stages")\ndrawing.of_graph(graph, found.summary.shares(graph))'
-    ),
+    new_code_cell(SEARCH),
     new_markdown_cell("What that search found, beside the graph that was wired by hand:"),
     new_code_cell("found.picture()"),
     new_code_cell("drawing.difference(graph, found.best.graph)"),

@@ -78,7 +78,7 @@ class MemoryLog:
     async def put(self, number: int, record: Mapping[str, Any], **facts: Any) -> None:
         self.trials[number] = json.dumps(record, allow_nan=False)
         for name, value in facts.items():
-            self.set_fact(name, value)
+            self.facts[name] = json.dumps(value, allow_nan=False)
         self.writes += 1
         if self.writes == self.dies_at:
             raise KilledError

@@ -41,8 +41,8 @@ DRAWS_GRAPHS = ("grid", "reinforce", "gptswarm")
 SLOTS = SearchSpace((SlotStage("answer", ("small", "large"), 2, ("refiner",), ("voter",), (1, 2)),))
 TANGLED = SearchSpace((SlotStage("answer", ("small",), 3, ("refiner",), ("voter",), free_order=True),))
 """Of 512 settings most have a cycle."""
-HOPELESS = SearchSpace((SlotStage("answer", ("small",), 9, ("refiner",), ("voter",), free_order=True),))
-"""A random setting has 72 edges, and hardly ever no cycle."""
+HOPELESS = SearchSpace((SlotStage("answer", ("small",), 8, ("refiner",), ("voter",), free_order=True),))
+"""A random setting has 56 edges, and hardly ever no cycle."""
 TWO = (ACCURACY, FLOPS)
 TRIALS = 14
 PROBLEM = Troubled()
@@ -99,7 +99,7 @@ def test_refused_proposals_are_told_and_remembered(sampler: str) -> None:
     made = engine(sampler)
     told = search(made, TANGLED)
     refused = [params for trial in told for params in trial.memory.get(REFUSED, ())]
-    assert len(refused) > TRIALS
+    assert len(refused) > 4
     for params in refused:
         TANGLED.check(params)
         with pytest.raises(GraphError):
@@ -179,7 +179,7 @@ def told_to(made: Study) -> list[Any]:
 
 @pytest.mark.parametrize("sampler", ["random", "tpe", "nsga2"])
 def test_what_is_refused_on_paper_is_told_and_not_counted(sampler: str) -> None:
-    bound = 1e10  # a call of each model, and not two of the large one
+    bound = 3e9  # a few calls of the small model, and none of the large one
     problem = Troubled()
     made = study(plan(SLOTS, sampler=sampler, trials=6, constraints=(Constraint("flops", bound),)), problem)
     finish(made)
@@ -191,16 +191,14 @@ def test_what_is_refused_on_paper_is_told_and_not_counted(sampler: str) -> None:
         assert cost > bound * (1 + PAPER_MARGIN)
         assert (trial.state, trial.metrics, trial.key in searched(problem)) == ("infeasible", {}, False)
         assert trial.violations == {PAPER: pytest.approx(cost / bound - 1)}
-        assert trial.reason == f"`budget.flops` is 1e+10, and on paper it takes {cost:.3g}."
+        assert trial.reason == f"`budget.flops` is 3e+09, and on paper it takes {cost:.3g}."
         assert Trial.from_dict(json.loads(json.dumps(trial.to_dict()))) == trial
     for trial in run:
         assert problem.costs(trial.graph)["flops"] <= bound * (1 + PAPER_MARGIN) and trial.metrics
     pruned = [t for t in told_to(made) if PAPER in t.constraints]
     assert all((t.state, t.values) == (TrialState.PRUNED, None) for t in pruned)
     by_key = {trial.key: trial.violations[PAPER] for trial in refused}
-    assert [t.constraints[PAPER] for t in pruned] == [
-        by_key[t.user_attrs["graph"]] for t in pruned if t.user_attrs
-    ] or ({t.constraints[PAPER] for t in pruned} == set(by_key.values()))
+    assert [t.constraints[PAPER] for t in pruned] == [by_key[SLOTS.build(t.params).key] for t in pruned]
 
 
 def test_what_is_a_little_over_on_paper_is_run() -> None:
@@ -272,7 +270,7 @@ class EveryWrite(MemoryLog):
 
 
 def learning(sampler: str, log: MemoryLog, problem: Learning) -> Study:
-    wanted = plan(SLOTS, sampler=sampler, trials=6, constraints=(Constraint("flops", 2e10),))
+    wanted = plan(SLOTS, sampler=sampler, trials=6, constraints=(Constraint("flops", 9e9),))
     return Study(wanted, problem, log, MemoryPurse())
 
 
@@ -287,7 +285,7 @@ def test_prices_are_those_that_the_baselines_have_shown(sampler: str) -> None:
     finish(again)
     assert log.fact("prices") == prices, "and not what is known by now"
     known = {("answer", model): price for model, price in prices["answer"].items()}
-    assert (again._engine._prices, again._engine._budget) == (known, 2e10)
+    assert (again._engine._prices, again._engine._budget) == (known, 9e9)
 
 
 @pytest.mark.parametrize("sampler", ["random", "reinforce"])
@@ -295,7 +293,7 @@ def test_what_was_learnt_is_neither_lost_nor_doubled_by_a_kill(sampler: str) -> 
     whole = EveryWrite()
     finish(learning(sampler, whole, Learning()))
     assert any(PAPER in record["violations"] for record in whole.all()) or sampler == "reinforce"
-    for at in range(1, whole.writes):
+    for at in (*range(1, 14), whole.writes - 1):
         log = EveryWrite()
         log.dies_at = at
         with pytest.raises(KilledError):
