@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 
 from apportion.envs.rollout import NodeRun, Rollout
 from apportion.graphs.cost import ModelCard, Rates, call_latency_s, call_usd, decode_flops, prefill_flops
+from apportion.graphs.cost import eflops as call_eflops
+from apportion.store.calls import Draw
 
 Cost = Callable[[Rollout], float | None]
 
@@ -37,6 +39,30 @@ def flops(cards: Mapping[str, ModelCard]) -> Cost:
                     encoded.add(draw.key)
                     total += prefill_flops(card, draw.prompt_tokens)
                 total += decode_flops(card, draw.prompt_tokens, draw.completion_tokens)
+        return total
+
+    return measure
+
+
+def eflops(cards: Mapping[str, ModelCard]) -> Cost:
+    """Equivalent FLOPs, KV traffic included (Kinetics, arXiv 2506.05333), samples of a prompt at their mean length.
+
+    None where a card lacks the size of its KV cache.
+    """
+
+    def measure(rollout: Rollout) -> float | None:
+        total = 0.0
+        for name, run in rollout.nodes.items():
+            prompts: dict[str, list[Draw]] = {}
+            for draw in run.draws:
+                prompts.setdefault(draw.key, []).append(draw)
+            for draws in prompts.values():
+                card = cards[str(rollout.graph.by_id[name].model)]
+                lengths = [draw.completion_tokens for draw in draws]
+                cost = call_eflops(card, draws[0].prompt_tokens, sum(lengths) / len(lengths), len(lengths))
+                if cost is None:
+                    return None
+                total += cost
         return total
 
     return measure
@@ -79,5 +105,6 @@ def latency_s(rates: Mapping[str, Rates]) -> Cost:
 
 def costs(cards: Mapping[str, ModelCard], rates: Mapping[str, Rates]) -> dict[str, Cost]:
     """Every cost metric by name; `latency_s` only where rates are known."""
-    known: dict[str, Cost] = {"calls": calls, "tokens": tokens, "flops": flops(cards), "usd": usd(cards)}
+    known: dict[str, Cost] = {"calls": calls, "tokens": tokens, "flops": flops(cards)}
+    known |= {"eflops": eflops(cards), "usd": usd(cards)}
     return {**known, "latency_s": latency_s(rates)} if rates else known

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-COSTS = ("calls", "tokens", "flops", "usd", "latency_s")
+COSTS = ("calls", "tokens", "flops", "eflops", "usd", "latency_s")
 """Metrics that every answer has without an evaluator."""
 
 # AgentTTS's unit of compute (arXiv 2508.00890): one pass of a 3B model over 128 prompt and 64 completion tokens.

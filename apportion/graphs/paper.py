@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
 
-from apportion.graphs.cost import COSTS, ModelCard, Rates, call_latency_s, call_usd, decode_flops, prefill_flops
+from apportion.graphs.cost import COSTS, ModelCard, Rates, call_latency_s, call_usd, decode_flops, eflops, prefill_flops
 from apportion.graphs.graph import Graph, Node
 from apportion.graphs.roles import ROLES
 
@@ -101,8 +101,8 @@ def on_paper(
     A text that is chosen among candidates has their mean length.
 
     Returns:
-        None, never 0, for what is not known: all but calls where a stage has no length, USD where a price and seconds
-        where a speed is missing.
+        None, never 0, for what is not known: all but calls where a stage has no length; USD, equivalent FLOPs and
+        seconds where a price, the size of a KV cache or a speed is missing.
     """
     costs: dict[str, float | None] = {**dict.fromkeys(COSTS), "calls": float(graph.calls)}
     asked = _asked(graph, lengths)
@@ -110,6 +110,7 @@ def on_paper(
         prompts = [prompt for node in graph.nodes for prompt in asked[node.id]]
         costs["tokens"] = float(sum(prompt.draws * (prompt.tokens + prompt.completion_tokens) for prompt in prompts))
         costs["flops"] = sum(_flops(asked, cards).values())
+        costs["eflops"] = _eflops(prompts, cards)
         costs["usd"] = _usd(prompts, cards)
         costs["latency_s"] = _latency_s(graph, asked, rates)
     return costs
@@ -203,6 +204,13 @@ def _flops(asked: Mapping[str, Sequence[_Prompt]], cards: Mapping[str, ModelCard
         decoded = (p.draws * decode_flops(cards[p.model], p.tokens, p.completion_tokens) for p in prompts)
         flops[name] = sum(prefill_flops(cards[p.model], p.tokens) for p in fresh) + sum(decoded)
     return flops
+
+
+def _eflops(prompts: Sequence[_Prompt], cards: Mapping[str, ModelCard]) -> float | None:
+    """Equivalent FLOPs, KV traffic included (Kinetics, arXiv 2506.05333); None where a card lacks its KV cache."""
+    each = [eflops(cards[p.model], p.tokens, p.completion_tokens, p.draws) for p in prompts]
+    known = [cost for cost in each if cost is not None]
+    return sum(known) if len(known) == len(each) else None
 
 
 def _usd(prompts: Sequence[_Prompt], cards: Mapping[str, ModelCard]) -> float | None:

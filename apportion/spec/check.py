@@ -41,7 +41,7 @@ def findings(draft: Draft, folder: Path) -> Iterator[Finding]:
             yield from _stage(("stages", number), stage, draft)
     yield from _same_questions(draft)
     yield from _metrics(draft)
-    yield from _prices(draft)
+    yield from _needed(draft)
 
 
 def fields(draft: Draft, known: Sequence[str]) -> Iterator[Finding]:
@@ -93,9 +93,10 @@ def _model(place: Place, model: ModelSpec, folder: Path) -> Iterator[Finding]:
         for key in ("model", "api_key_env"):
             if getattr(model, key) is not None:
                 yield (*place, key), "goes with endpoint only, but the model has a gguf; remove it"
-    if (model.layers is None) != (model.width is None):
-        there, absent = ("width", "layers") if model.layers is None else ("layers", "width")
-        yield (*place, there), f"layers and width go together, but {absent} is absent; add it, or remove both"
+    for one, other in (("layers", "width"), ("kv_elements_per_token", "gqa_ratio")):
+        if (getattr(model, one) is None) != (getattr(model, other) is None):
+            there, absent = (other, one) if getattr(model, one) is None else (one, other)
+            yield (*place, there), f"{one} and {other} go together, but {absent} is absent; add it, or remove both"
     if model.gguf is not None:
         yield from _gguf((*place, "gguf"), model.gguf, folder)
 
@@ -212,13 +213,9 @@ def _metrics(draft: Draft) -> Iterator[Finding]:
         yield ("objectives", number), f"a metric must be one objective only, but {show(metric)} is two; remove one"
 
 
-def _prices(draft: Draft) -> Iterator[Finding]:
-    """Unknown prices are never counted as 0."""
-    reasons = [
-        *(["limits.usd"] if draft.limits is not None and draft.limits.usd is not None else []),
-        *(["budget.usd"] if draft.budget is not None and draft.budget.usd is not None else []),
-        *(["the objective usd"] if any(o is not None and o.metric == "usd" for o in draft.objectives) else []),
-    ]
+def _needed(draft: Draft) -> Iterator[Finding]:
+    """What is counted must be known of every model: an unknown price is never 0."""
+    usd, eflops = _counted(draft, "usd"), _counted(draft, "eflops")
     used = {
         name
         for stage in draft.stages
@@ -226,9 +223,21 @@ def _prices(draft: Draft) -> Iterator[Finding]:
         for name in (*stage.models, stage.scorer, *(stage.final_models or ()))
     }
     for name, model in draft.models.items():
-        if reasons and model is not None and model.price is None and name in used:
-            text = f"{' and '.join(reasons)} must know every price, but that of {show(name)} is null"
-            yield ("models", name, "price"), f"{text}; write {{prompt: …, completion: …}}, or remove {reasons[0]}"
+        if model is None or name not in used:
+            continue
+        if usd and model.price is None:
+            text = f"{' and '.join(usd)} must know every price, but that of {show(name)} is null"
+            yield ("models", name, "price"), f"{text}; write {{prompt: …, completion: …}}, or remove {usd[0]}"
+        if eflops and model.kv_elements_per_token is None:
+            text = f"{' and '.join(eflops)} must know every KV cache, but that of {show(name)} is absent"
+            yield ("models", name), f"{text}; add kv_elements_per_token and gqa_ratio, or remove {eflops[0]}"
+
+
+def _counted(draft: Draft, cost: str) -> list[str]:
+    """Where a spec counts a cost."""
+    places = [(section, getattr(draft, section)) for section in ("limits", "budget")]
+    found = [f"{section}.{cost}" for section, part in places if getattr(part, cost, None) is not None]
+    return found + [f"the objective {cost}" for o in draft.objectives if o is not None and o.metric == cost][:1]
 
 
 def _no_twins(place: Place, items: Iterable[str]) -> Iterator[Finding]:

@@ -72,6 +72,13 @@ class ModelSpec(Model):
     parameters: Positive = Field(description="Active parameters, a count such as 7e9; FLOPs are computed from it.")
     layers: Count | None = Field(default=None, description="Transformer layers; with width, FLOPs include attention.")
     width: Count | None = Field(default=None, description="Model dimension; goes with layers.")
+    kv_elements_per_token: Count | None = Field(
+        default=None,
+        description="Keys and values kept for a token, 2 x KV heads x head dimension x layers; gives eflops.",
+    )
+    gqa_ratio: Count | None = Field(
+        default=None, description="Query heads that share a KV head; goes with kv_elements_per_token."
+    )
     price: Price | None = Field(description="USD per million tokens, or null when it is not known.")
     seeds: bool = Field(default=False, description="Whether the server may be sent a seed with each request.")
     logprobs: bool = Field(default=False, description="Whether the server gives log-probabilities; verifiers use them.")
@@ -91,6 +98,8 @@ class ModelSpec(Model):
             self.width or 0,
             None if price is None else price.prompt,
             None if price is None else price.completion,
+            self.kv_elements_per_token or 0,
+            self.gqa_ratio or 0,
         )
 
 
@@ -271,10 +280,10 @@ class Objective(OneOf):
     """A metric and its direction."""
 
     maximize: Text | None = Field(
-        default=None, description="An evaluator's name, or calls, tokens, flops, usd, latency_s."
+        default=None, description="An evaluator's name, or calls, tokens, flops, eflops, usd, latency_s."
     )
     minimize: Text | None = Field(
-        default=None, description="An evaluator's name, or calls, tokens, flops, usd, latency_s."
+        default=None, description="An evaluator's name, or calls, tokens, flops, eflops, usd, latency_s."
     )
 
     @property
@@ -289,6 +298,7 @@ class Budget(Model):
     calls: Positive | None = Field(default=None, description="Model calls of one answer.")
     tokens: Positive | None = Field(default=None, description="Prompt and completion tokens of one answer.")
     flops: Positive | None = Field(default=None, description="FLOPs of one answer.")
+    eflops: Positive | None = Field(default=None, description="FLOPs of one answer with its KV traffic counted.")
     usd: Positive | None = Field(default=None, description="USD of one answer.")
     latency_s: Positive | None = Field(default=None, description="Seconds to one answer.")
 

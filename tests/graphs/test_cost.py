@@ -223,9 +223,9 @@ def test_eflops_of_a_card_without_its_cache_are_not_known(card: ModelCard) -> No
 
 
 TRIO = {  # the models of `tests.strategies`
-    "small": ModelCard("small", 1e9, 16, 2048, 0.1, 0.2),
-    "medium": ModelCard("medium", 3e9, 28, 3072, 0.3, 0.6),
-    "large": ModelCard("large", 8e9, 32, 4096, 0.8, 1.6),
+    "small": ModelCard("small", 1e9, 16, 2048, 0.1, 0.2, 4096, 2),
+    "medium": ModelCard("medium", 3e9, 28, 3072, 0.3, 0.6, 8192, 4),
+    "large": ModelCard("large", 8e9, 32, 4096, 0.8, 1.6, 16384, 4),
 }
 SPEEDS = {name: Rates(1000.0 / i, 100.0 / i, 4) for i, name in enumerate(TRIO, 1)}
 counts = st.builds(Length, st.integers(1, 500), st.integers(1, 500))
@@ -388,7 +388,7 @@ def test_what_is_not_known_is_not_nothing() -> None:
     free: Mapping[str, ModelCard] = {**TRIO, "large": ModelCard("large", 8e9)}
     slow = {"small": SPEEDS["small"]}
     unknown = [name for name, cost in on_paper(graph, free, STAGE, slow).items() if cost is None]
-    assert unknown == ["usd", "latency_s"]
+    assert unknown == ["eflops", "usd", "latency_s"]
 
 
 SEEN = (
