@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import sqlite3
 import statistics
 import subprocess
@@ -20,7 +21,7 @@ import apportion
 from apportion.cli import main
 from apportion.store.database import Database
 from apportion.store.trials import SCHEMA
-from tests.support import ROOT, Task, rows, run_cli, server_process, write_task
+from tests.support import ROOT, Task, rows, run_cli, server_process, start_cli, wait_until, write_task
 
 NOWHERE = "http://127.0.0.1:9/v1"
 CANARY = "sk-canary-5f1d7c2e9ab04388"
@@ -312,3 +313,140 @@ def test_a_key_is_nowhere_even_when_the_server_echoes_it(tmp_path: Path, every: 
     for text in (out.encode(), shown.encode(), *written):
         assert CANARY.encode() not in text
         assert CANARY.encode("utf-16-le") not in text
+
+
+# --- stages of slots and roles of one's own --------------------------------------------------------------------------
+
+SLOTS = "    slots: 2\n    roles: [refiner]\n    samples: [1, 2]\n    temperatures: [0.2, 0.9]\n"
+DEBATER = """\
+import apportion
+from apportion.envs.roles import Job, NodeRun, Role
+
+
+async def debate(job: Job) -> NodeRun:
+    return job.answered(await job.ask(job.dressed(job.candidates), job.sampling))
+
+
+apportion.add_role("debater", Role("new", 1, comments="reads"), debate, "{task} Others say: {candidates}")
+"""
+
+
+def slotted(folder: Path, url: str, slots: str = SLOTS, **more: Any) -> Path:
+    """The small task with slots in its first stage."""
+    path = write_task(folder, url, Task(trials=6, **more))
+    text = path.read_text()
+    templates = "    templates: [single, vote]\n    samples: [1, 3]\n"
+    assert templates in text
+    path.write_text(text.replace(templates, slots))
+    return path
+
+
+def as_shown(run: Path, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    """What `show --json` prints of what does not depend on interruptions."""
+    code, out, err = said(["show", str(run), "--json"], capsys)
+    assert (code, err) == (0, "")
+    shown: dict[str, Any] = json.loads(out, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+    return {name: value for name, value in shown.items() if name not in ("folder", "elapsed_s", "ledger")}
+
+
+def test_slots_are_searched_killed_gone_on_with_and_shown(
+    url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = slotted(tmp_path, url, sampler="reinforce")
+    arguments = ["run", str(path), "--set", "budget.flops=6e11", "--out"]
+    assert said(["validate", *arguments[1:4]], capsys)[0] == 0
+    assert said([*arguments, str(tmp_path / "whole")], capsys)[0] == 0
+    killed = tmp_path / "killed"
+    with start_cli(*arguments, killed) as process:
+        wait_until(lambda: told_in(killed) >= 6 or process.poll() is not None)
+        process.kill()
+        assert process.wait() == -signal.SIGKILL
+    assert "outcome" not in {name for (name,) in rows(killed / "run.sqlite", "SELECT name FROM fact")}
+    code, out, err = said([*arguments, str(killed)], capsys)
+    assert (code, err) == (0, "")
+    assert "tiny  done" in out and "hint.final" in out
+
+    shown = as_shown(killed, capsys)
+    assert shown == as_shown(tmp_path / "whole", capsys)
+    assert (shown["state"], shown["trials"]["complete"] > 4) == ("done", True)
+    for trial in (shown["best"], *shown["front"], *shown["baselines"]):
+        check_metrics(trial["metrics"])
+    of_slots = [trial for trial in apportion.open_run(killed).summary.trials if trial.label == "reinforce"]
+    nodes = [node for trial in of_slots for node in trial.graph.nodes if node.stage == "hint" and node.model]
+    assert {node.temperature for node in nodes} <= {0.2, 0.9} and "refiner" in {node.role for node in nodes}
+    code, out, err = said(["show", str(killed)], capsys)
+    assert (code, err) == (0, "") and " T=0." in out and "Ledger" in out
+    assert said([*arguments, str(killed)], capsys)[1].startswith(f"The search in {killed} is done: nothing to buy.")
+
+
+def told_in(run: Path) -> int:
+    """Trials that are told in the store of a run."""
+    try:
+        return len(rows(run / "run.sqlite", 'SELECT 1 FROM trial WHERE record NOT LIKE \'%"state": "running"%\''))
+    except sqlite3.Error:
+        return 0  # there is no such file or table yet
+
+
+@pytest.mark.parametrize("sampler", ["reinforce", "gptswarm"])
+def test_a_budget_that_covers_no_graph_of_slots_is_3(
+    url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], sampler: str
+) -> None:
+    path = slotted(tmp_path, url, sampler=sampler)
+    arguments = ["run", str(path), "--out", str(tmp_path / "run"), "--set", "budget.flops=4e10"]
+    for _ in range(2):
+        code, out, err = said(arguments, capsys)
+        assert (code, err) == (3, "")
+        said_why = (
+            "the sampler found no graph to try: the budget must cover one graph, but it is 4e+10 and the cheapest"
+        )
+        assert said_why in " ".join(out.split()) and "No graph was feasible" in out
+    assert as_shown(tmp_path / "run", capsys)["state"] == "infeasible"
+
+
+def test_a_space_that_a_grid_cannot_list_is_said_in_one_line(
+    url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = slotted(tmp_path, url, sampler="grid")
+    code, out, err = said(["run", str(path), "--out", str(tmp_path / "run"), "--set", "stages.0.slots=9"], capsys)
+    assert (code, out) == (2, "")
+    assert re.fullmatch(r"a stage's graphs are listed up to [\d,]+ settings, .*; use fewer slots, or .*\n", err), err
+
+
+def test_what_a_sampler_needs_is_named(
+    url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [
+        name for name in sys.modules if name.startswith(("apportion.search.reinforce", "apportion.graphs.prob"))
+    ]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    path = slotted(tmp_path, url, sampler="reinforce")
+    code, out, err = said(["run", str(path), "--out", str(tmp_path / "run")], capsys)
+    assert (code, out) == (2, "")
+    assert err == "this needs the module 'torch', which is not installed; install apportion[torch].\n"
+
+
+def test_a_role_of_the_users_is_searched_and_shown(
+    url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = slotted(tmp_path, url, SLOTS.replace("refiner", "debater").replace("slots: 2", "slots: 3"), sampler="random")
+    path.write_text(path.read_text() + "plugins: [roles/debate.py]\n")
+    plugin, run = tmp_path / "roles" / "debate.py", tmp_path / "run"
+    plugin.parent.mkdir()
+    plugin.write_text(DEBATER)
+    code, out, err = run_cli("run", path, "--out", run, "--set", "limits.trials=8")
+    assert (code, err) == (0, "") and "debater " in out and "tiny  done" in out
+
+    code, out, err = run_cli("show", run, "--json")
+    assert (code, err) == (0, "")
+    assert json.loads(out)["state"] == "done"
+    records = [json.loads(record) for (record,) in rows(run / "run.sqlite", "SELECT record FROM trial")]
+    played = [node["role"] for record in records for node in record["graph"]["nodes"]]
+    assert "debater" in played and not any(record["state"] == "failed" for record in records)
+
+    plugin.write_text("raise RuntimeError('gone\\nfor good')")
+    for command in (["show", str(run)], ["export", str(run), "--to", "json", str(tmp_path / "best.json")]):
+        code, out, err = said(command, capsys)
+        assert (code, out) == (2, "")
+        why = "raises RuntimeError: gone for good; bring it back as it was."
+        assert err == f"the graphs in {run} have roles of {plugin}, which {why}\n"

@@ -87,14 +87,15 @@ def plot_evolution(snapshots: Sequence[Snapshot], at: Sequence[int]) -> Figure:
     panels = _panels(list(snapshots[0]))
     stages = list(dict.fromkeys(stage for stage, _ in panels))
     wide = max(sum(stage == other for other, _ in panels) for stage in stages)
-    figure = _figure(3.9 * wide, 2.9 * len(stages))
+    figure = _figure(2.9 * wide, 2.5 * len(stages))
     grid = figure.subplots(len(stages), wide, squeeze=False)
     for row, stage in zip(grid, stages, strict=True):
         own = [(title, names) for (other, title), names in panels.items() if other == stage]
         for axes, (title, names) in zip(row, own, strict=False):
             draw = _shares if title != "edges" else _lines if len(names) <= MOST_LINES else _map
             draw(axes, names, snapshots, at)
-            axes.set(title=f"{stage}: {title}", xlim=(at[0], at[-1]), xlabel="trials")
+            axes.set_title(f"{stage}: {title}", fontsize="medium")
+            axes.set(xlim=(at[0], at[-1]), xlabel="trials")
         for axes in row[len(own) :]:
             axes.axis("off")
     return figure
@@ -159,7 +160,7 @@ def _figure(width: float, height: float) -> Figure:
     class Shown(Figure):
         def _repr_png_(self) -> bytes:
             png = io.BytesIO()
-            self.savefig(png, dpi=110)
+            self.savefig(png, dpi=100)
             return png.getvalue()
 
     return Shown(figsize=(width, height), layout="constrained")

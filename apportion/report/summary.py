@@ -93,7 +93,10 @@ class Summary:
         return {why: count for why, count in counts.items() if count}
 
     def shares(self, graph: Graph) -> dict[str, float]:
-        """Share of an answer's FLOPs that each node has, by id: on paper, with the lengths of the run's draws."""
+        """Share of an answer's FLOPs that each node has, by id: on paper, with the lengths of the run's draws.
+
+        Of an answer that gets through every stage: where one gives no value, the later ones cost nothing.
+        """
         return shares(graph, self.cards, self.lengths)
 
     def to_dict(self) -> dict[str, Any]:

@@ -16,19 +16,22 @@ HERE = Path(__file__).parent
 GRAPH = """\
 from apportion import Graph, Node
 
-graph = Graph((
-    Node("capital.1", "capital", "generator", "small", samples=3),
-    Node("capital.2", "capital", "generator", "large"),
-    Node("capital.final", "capital", "fuser", "large", inputs=("capital.1", "capital.2")),
-    Node("read.1", "read", "generator", "small", inputs=("capital.final",)),
-    Node("read.2", "read", "generator", "large", samples=2, inputs=("capital.final",)),
-    Node("read.final", "read", "verifier", "large", inputs=("read.1", "read.2")),
-    Node("reply.1", "reply", "generator", "small", inputs=("capital.final", "read.final")),
-    Node("reply.2", "reply", "critic", "large", inputs=("reply.1",)),
-    Node("reply.final", "reply", "decider", "large", inputs=("reply.2",)),
-))
+graph = Graph(
+    (
+        Node("capital.1", "capital", "generator", "small", samples=3),
+        Node("capital.2", "capital", "generator", "large"),
+        Node("capital.final", "capital", "fuser", "large", inputs=("capital.1", "capital.2")),
+        Node("read.1", "read", "generator", "small", inputs=("capital.final",)),
+        Node("read.2", "read", "generator", "large", samples=2, inputs=("capital.final",)),
+        Node("read.final", "read", "verifier", "large", inputs=("read.1", "read.2")),
+        Node("reply.1", "reply", "generator", "small", inputs=("capital.final", "read.final")),
+        Node("reply.2", "reply", "critic", "large", inputs=("reply.1",)),
+        Node("reply.final", "reply", "decider", "large", inputs=("reply.2",)),
+    )
+)
 graph"""
 ANSWERS = """\
+import asyncio
 from pathlib import Path
 
 from apportion.answering import Answerer, parts_of
@@ -37,18 +40,21 @@ task = apportion.load("../three-stages/task.yaml")
 rows = task.loaded.rows.search[:3]
 parts, bank = parts_of(task.loaded.spec, graph), Path("../../runs/three-stages-by-hand.sqlite")
 async with Answerer(parts, graph, bank) as answerer:
-    rollouts = [await answerer.answer(row) for row in rows]
-[(row["person"], row["country"], row["day"], rollout.answer) for row, rollout in zip(rows, rollouts)]"""
+    rollouts = await asyncio.gather(*map(answerer.answer, rows))
+[(row["person"], row["country"], row["day"], rollout.answer) for row, rollout in zip(rows, rollouts, strict=True)]"""
 TABLE = """\
 import pandas as pd
+
 
 def said(candidate):
     comments = "".join(f" ({comment})" for comment in candidate.comments)
     score = "" if candidate.score is None else f" @{candidate.score:.2f}"
     return candidate.text.strip() + comments + score
 
+
 def texts(run):
     return " | ".join(map(said, run.candidates)) or "-"
+
 
 pd.set_option("display.max_colwidth", None)
 pd.DataFrame(
@@ -97,13 +103,14 @@ CELLS = (
     new_code_cell(TABLE),
     new_markdown_cell(
         "A search of the same task with `sampler: reinforce` keeps a distribution over all its graphs. It also knows "
-        "how long prompts and replies are, and so where the FLOPs of any graph go:"
+        "how long prompts and replies are, and so where the FLOPs of any graph go, also of this one, which is over "
+        "the budget:"
     ),
     new_code_cell(SEARCH),
-    new_markdown_cell("What that search found, beside the graph that was wired by hand:"),
-    new_code_cell("found.picture()"),
+    new_markdown_cell("What that search found, and how its winner differs from the graph that was wired by hand:"),
+    new_code_cell("found"),
     new_code_cell("drawing.difference(graph, found.best.graph)"),
-    new_markdown_cell("Its distribution over graphs at the end, and how it came there:"),
+    new_markdown_cell("Its distribution over graphs at the end, and how it came there (an update takes eight trials):"),
     new_code_cell("learnt = found.distribution()\ndrawing.of_distribution(learnt.space, learnt.probabilities())"),
     new_code_cell("found.plot_evolution()"),
 )
@@ -116,6 +123,8 @@ def main() -> None:
     NotebookClient(notebook, timeout=1200, resources={"metadata": {"path": str(HERE)}}).execute()
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)  # the times of execution would change the file each time
+        if "outputs" in cell:  # warnings of other packages name folders of this machine
+            cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
     nbformat.write(notebook, HERE / "quickstart.ipynb")
     print(HERE / "quickstart.ipynb")
 

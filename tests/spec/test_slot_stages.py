@@ -290,7 +290,8 @@ def as_spec(stage: TemplateStage | SlotStage) -> StageSpec:
     common: dict[str, Any] = {"name": stage.name, "models": stage.models, "samples": stage.samples, "max_tokens": 8}
     common["prompt"] = " ".join(["{q}", *(f"{{{name}}}" for name in stage.reads)])
     if isinstance(stage, TemplateStage):
-        return StageSpec(**common, templates=stage.templates, scorer=stage.scorer)
+        common |= {"templates": stage.templates, "scorer": stage.scorer}
+        return StageSpec(**common)
     return StageSpec(
         **common,
         slots=stage.slots,
@@ -308,7 +309,9 @@ def test_no_graph_costs_less_than_the_cheapest_answer(data: st.DataObject) -> No
     """With the shortest prompts and replies of one token, on every currency."""
     space = data.draw(mixed_spaces())
     spec = TaskSpec.model_construct(stages=tuple(as_spec(stage) for stage in space.stages), models=MODELS)
-    lengths = {(s.name,): Length(shortest_prompt_tokens(spec, s, ROWS), 1.0) for s in spec.stages}
+    lengths: dict[tuple[str, ...], Length] = {
+        (s.name,): Length(shortest_prompt_tokens(spec, s, ROWS), 1.0) for s in spec.stages
+    }
     cards = {name: model.card(name) for name, model in MODELS.items()}
     graph: Graph = space.build(data.draw(running_params(space)))
     cost = on_paper(graph, cards, Lengths(lengths), {})

@@ -48,3 +48,30 @@ def test_strength_and_costs_by_hand() -> None:
     )
     assert problem.strength(graph) == pytest.approx((1 - 0.4**2 * 0.8**2) * 0.6)
     assert problem.costs(graph) == {"calls": 5.0, "tokens": 500.0, "flops": 26e9, "usd": 26e-6}
+
+
+def test_what_is_expected_on_paper_is_what_it_costs() -> None:
+    problem: Problem = SyntheticProblem(MODELS, {"search": 20})
+    for point in SPACE.grid():
+        graph = SPACE.build(point)
+        metrics = measured(problem, graph).metrics()
+        expected = dict(problem.on_paper(graph))
+        assert expected.pop("latency_s") is None
+        assert expected == pytest.approx({name: metrics[name].mean for name in expected})
+    assert problem.learnt() == {}
+    problem.recall({"sums": []})
+
+
+@pytest.mark.parametrize(
+    ("metric", "small", "large"),
+    [
+        ("calls", 1.0, 1.0),
+        ("tokens", 100.0, 100.0),
+        ("flops", 1e9, 8e9),
+        ("usd", 1e-6, 8e-6),
+        ("latency_s", None, None),
+    ],
+)
+def test_prices_are_those_of_one_call(metric: str, small: float | None, large: float | None) -> None:
+    prices = SyntheticProblem(MODELS, {}).prices(metric, ["first", "second"])
+    assert prices == {stage: {"small": small, "large": large} for stage in ("first", "second")}
