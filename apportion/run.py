@@ -120,13 +120,22 @@ class RunFolder:
             self.trials.set_fact("bank", str(bank.resolve()) if bank else None)
             self.trials.set_fact("fingerprint", fingerprint)
             return
-        changed = differences(known, fingerprint)
+        changed = differences(_renewed(known), fingerprint)
         if changed:
             listed = "; ".join(changed[:5]) + ("; ..." if len(changed) > 5 else "")
             raise StoreError(
                 f"a run goes on with the spec it began with, but {self.path} differs in {listed}; "
                 "restore the spec or name another folder with --out."
             )
+
+
+def _renewed(known: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A fingerprint as this version writes it: keys that the spec did not have then stand at their defaults."""
+    try:
+        spec = TaskSpec.model_validate_json(json.dumps(known["spec"]), strict=False)
+    except ValueError:
+        return known
+    return {**known, "spec": spec.model_dump(mode="json", by_alias=True)}
 
 
 def _run_plugin(path: Path, plugin: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from apportion.envs.rollout import Rollout
 from apportion.graphs.cost import ModelCard, Rates
-from apportion.graphs.graph import Graph, Node
+from apportion.graphs.graph import Graph, Node, calls_of
 from apportion.graphs.paper import Lengths, Measured, on_paper, refined
 from apportion.graphs.roles import ROLES
 
@@ -32,12 +32,18 @@ class Forecast:
         self._measured = Measured()
 
     def learn(self, rollout: Rollout) -> None:
-        """Count the tokens of a rollout's draws. The order of rollouts does not matter."""
+        """Count the tokens of a rollout's draws, unless it failed. The order of rollouts does not matter."""
+        if rollout.status == "failed":
+            return
         tokens: dict[tuple[str, int], int] = {}
         for name, run in rollout.nodes.items():
             ok = [draw.completion_tokens for draw in run.draws if draw.status == "ok"]
             if ROLES[rollout.graph.by_id[name].role].gives == "new":
                 tokens |= {(name, i): count for i, count in enumerate(ok)}
+        for node in rollout.graph.nodes:
+            if node.model is not None:
+                most = calls_of(rollout.graph, node)
+                self._measured = self._measured.possible(node.stage, node.role, node.model, most)
         for name, run in rollout.nodes.items():
             node = rollout.graph.by_id[name]
             read = _read(rollout, node, tokens)

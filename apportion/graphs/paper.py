@@ -23,10 +23,13 @@ class Length:
     Attributes:
         prompt_tokens: of its prompt, without the candidates that stand in it.
         completion_tokens: of its reply.
+        made: share of the calls that a node may make which it does make: a stage whose prompt cannot be filled in is
+            not asked at all, and who judges asks once for equal answers.
     """
 
     prompt_tokens: float
     completion_tokens: float
+    made: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +53,17 @@ class Measured:
     """Token counts of the draws of a run.
 
     Attributes:
-        sums: draws, prompt tokens without candidates, and completion tokens, by (stage, role, model).
+        sums: draws, prompt tokens without candidates, completion tokens, and the draws that there might have been at
+            most, by (stage, role, model).
     """
 
-    sums: Mapping[tuple[str, str, str], tuple[int, int, int]] = field(default_factory=dict)
+    sums: Mapping[tuple[str, str, str], tuple[int, int, int, int]] = field(default_factory=dict)
+
+    def possible(self, stage: str, role: str, model: str, calls: int) -> Measured:
+        """These counts with a node that might have made so many calls."""
+        kind = (stage, role, model)
+        draws, prompts, completions, most = self.sums.get(kind, (0, 0, 0, 0))
+        return Measured({**self.sums, kind: (draws, prompts, completions, most + calls)})
 
     def plus(
         self, stage: str, role: str, model: str, prompt_tokens: int, completion_tokens: int, read_tokens: int = 0
@@ -64,9 +74,9 @@ class Measured:
             read_tokens: completion tokens of the candidates, and of the comments on them, that its prompt holds.
         """
         kind = (stage, role, model)
-        draws, prompts, completions = self.sums.get(kind, (0, 0, 0))
+        draws, prompts, completions, most = self.sums.get(kind, (0, 0, 0, 0))
         own = max(0, prompt_tokens - read_tokens)  # reasoning is counted with a candidate, but not shown with it
-        return Measured({**self.sums, kind: (draws + 1, prompts + own, completions + completion_tokens)})
+        return Measured({**self.sums, kind: (draws + 1, prompts + own, completions + completion_tokens, most)})
 
     def to_dict(self) -> dict[str, Any]:
         """The counts as JSON values; `from_dict` is the inverse."""
@@ -75,7 +85,7 @@ class Measured:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Measured:
         """The counts that `to_dict` wrote."""
-        return cls({(stage, role, model): (n, p, c) for stage, role, model, n, p, c in data["sums"]})
+        return cls({(stage, role, model): (n, p, c, most) for stage, role, model, n, p, c, most in data["sums"]})
 
 
 def refined(lengths: Lengths, measured: Measured) -> Lengths:
@@ -84,12 +94,16 @@ def refined(lengths: Lengths, measured: Measured) -> Lengths:
     A (stage, role, model) that was never seen takes the mean of its (stage, role), else that of its stage, each over
     all draws, else what `lengths` says.
     """
-    sums: dict[tuple[str, ...], tuple[int, int, int]] = {}
-    for kind, (draws, prompts, completions) in measured.sums.items():
+    sums: dict[tuple[str, ...], tuple[int, ...]] = {}
+    for kind, counts in measured.sums.items():
         for key in (kind[:1], kind[:2], kind):
-            n, p, c = sums.get(key, (0, 0, 0))
-            sums[key] = (n + draws, p + prompts, c + completions)
-    return Lengths({**lengths.known, **{key: Length(p / n, c / n) for key, (n, p, c) in sums.items()}})
+            sums[key] = tuple(map(sum, zip(counts, sums.get(key, (0, 0, 0, 0)), strict=True)))
+    seen = {
+        key: Length(prompts / n, completions / n, min(1.0, n / most) if most else 1.0)
+        for key, (n, prompts, completions, most) in sums.items()
+        if n
+    }
+    return Lengths({**lengths.known, **seen})
 
 
 def on_paper(
@@ -108,7 +122,7 @@ def on_paper(
     asked = _asked(graph, lengths)
     if asked is not None:
         prompts = [prompt for node in graph.nodes for prompt in asked[node.id]]
-        costs["tokens"] = float(sum(prompt.draws * (prompt.tokens + prompt.completion_tokens) for prompt in prompts))
+        costs["tokens"] = float(sum(p.made * p.draws * (p.tokens + p.completion_tokens) for p in prompts))
         costs["flops"] = sum(_flops(asked, cards).values())
         costs["eflops"] = _eflops(prompts, cards)
         costs["usd"] = _usd(prompts, cards)
@@ -133,13 +147,17 @@ class _Text:
 
 @dataclass(frozen=True, slots=True)
 class _Prompt:
-    """One prompt of a node, and how many completions are drawn for it. Prompts of one key are the same prompt."""
+    """One prompt of a node, how many completions are drawn for it, and how likely it is asked at all.
+
+    Prompts of one key are the same prompt.
+    """
 
     key: tuple[object, ...]
     model: str
     tokens: float
     completion_tokens: float
     draws: int
+    made: float
 
 
 def _asked(graph: Graph, lengths: Lengths) -> dict[str, list[_Prompt]] | None:
@@ -179,7 +197,14 @@ def _prompts(graph: Graph, node: Node, length: Length, read: Sequence[_Text]) ->
     sources = tuple(source.id for source in graph.candidates(node)) if held else ()
     kind = (node.stage, node.role, node.model, node.temperature, sources)
     return [
-        _Prompt((*kind, i), node.model, length.prompt_tokens + sum(share), length.completion_tokens, node.samples)
+        _Prompt(
+            (*kind, i),
+            node.model,
+            length.prompt_tokens + sum(share),
+            length.completion_tokens,
+            node.samples,
+            length.made,
+        )
         for i, share in enumerate(shares)
     ]
 
@@ -201,15 +226,15 @@ def _flops(asked: Mapping[str, Sequence[_Prompt]], cards: Mapping[str, ModelCard
     for name, prompts in asked.items():
         fresh = [p for p in prompts if p.key not in encoded]
         encoded.update(p.key for p in fresh)
-        decoded = (p.draws * decode_flops(cards[p.model], p.tokens, p.completion_tokens) for p in prompts)
-        flops[name] = sum(prefill_flops(cards[p.model], p.tokens) for p in fresh) + sum(decoded)
+        decoded = (p.made * p.draws * decode_flops(cards[p.model], p.tokens, p.completion_tokens) for p in prompts)
+        flops[name] = sum(p.made * prefill_flops(cards[p.model], p.tokens) for p in fresh) + sum(decoded)
     return flops
 
 
 def _eflops(prompts: Sequence[_Prompt], cards: Mapping[str, ModelCard]) -> float | None:
     """Equivalent FLOPs, KV traffic included (Kinetics, arXiv 2506.05333); None where a card lacks its KV cache."""
     each = [eflops(cards[p.model], p.tokens, p.completion_tokens, p.draws) for p in prompts]
-    known = [cost for cost in each if cost is not None]
+    known = [p.made * cost for p, cost in zip(prompts, each, strict=True) if cost is not None]
     return sum(known) if len(known) == len(each) else None
 
 
@@ -220,7 +245,7 @@ def _usd(prompts: Sequence[_Prompt], cards: Mapping[str, ModelCard]) -> float | 
         price = call_usd(cards[prompt.model], prompt.tokens, prompt.completion_tokens)
         if price is None:
             return None
-        total += prompt.draws * price
+        total += prompt.made * prompt.draws * price
     return total
 
 
@@ -230,7 +255,7 @@ def _latency_s(graph: Graph, asked: Mapping[str, Sequence[_Prompt]], rates: Mapp
     for node in graph.nodes:
         if node.model is not None and node.model not in rates:
             return None
-        seconds = (call_latency_s(rates[p.model], p.tokens, p.completion_tokens) for p in asked[node.id])
+        seconds = (p.made * call_latency_s(rates[p.model], p.tokens, p.completion_tokens) for p in asked[node.id])
         ready = max((done[source] for source in node.inputs), default=0.0)
         done[node.id] = ready + max(seconds, default=0.0)
     return done[graph.output.id]
