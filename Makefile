@@ -1,6 +1,8 @@
 # make demo    a real search on real small language models, on this machine (about 600 MB of models the first time)
 # make test    every check that continuous integration runs
 # make bench   the framework's own overhead, with nothing else running
+# make joint   experiments/joint: one study by four samplers at equal spend (half an hour)
+# make race    experiments/reinforce: samplers on synthetic problems, 30 seeds (hours; goes on where it stopped)
 # make clean   forget the demo's run; models and packages stay
 
 PYTHON ?= python3
@@ -8,7 +10,7 @@ BIN := .venv/bin
 SPEC := experiments/quickstart/task.yaml
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test check bench notebook clean
+.PHONY: demo test check bench notebook joint race clean
 
 demo: .venv/demo
 	$(BIN)/apportion models pull smollm2-135m-instruct qwen2.5-coder-0.5b-instruct
@@ -24,15 +26,29 @@ check:
 	$(BIN)/mypy
 	$(BIN)/apportion validate $(SPEC)
 	$(BIN)/apportion validate experiments/local-models/task.yaml
+	$(BIN)/apportion validate experiments/joint/task.yaml
+	$(BIN)/apportion validate experiments/three-stages/task.yaml
 	$(BIN)/pytest
 
 bench: .venv/test
 	$(BIN)/apportion bench worker --json
 	$(BIN)/apportion bench end-to-end --json
+	$(BIN)/apportion bench graphs --json
 
 notebook: .venv/test
 	$(BIN)/apportion models pull smollm2-135m-instruct qwen2.5-coder-0.5b-instruct
 	$(BIN)/python experiments/quickstart/make_notebook.py
+
+joint: .venv/test
+	$(BIN)/apportion models pull smollm2-135m-instruct qwen2.5-coder-0.5b-instruct
+	for sampler in reinforce tpe nsga2 random; do \
+	  $(BIN)/apportion run experiments/joint/task.yaml --set search.sampler=$$sampler --out runs/joint/$$sampler || exit; \
+	done
+	$(BIN)/python experiments/joint/compare.py runs/joint
+
+race: .venv/test
+	$(BIN)/python experiments/reinforce/race.py --out experiments/reinforce/results.jsonl
+	$(BIN)/python experiments/reinforce/table.py experiments/reinforce/results.jsonl
 
 .venv/bin/pip:
 	$(PYTHON) -m venv .venv

@@ -13,6 +13,7 @@ import os
 import shlex
 import signal
 import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -183,6 +184,24 @@ def _bench_end_to_end(arguments: argparse.Namespace) -> int:
     return _cases(run(), as_json=arguments.json)
 
 
+def _bench_graphs(arguments: argparse.Namespace) -> int:
+    from apportion.bench.graphs import run
+
+    measured = run()
+    if arguments.json:
+        print(json.dumps(measured, indent=2))
+        return OK
+    return _cases([{"number": name, "value": value} for name, value in _flat(measured)], as_json=False)
+
+
+def _flat(numbers: Mapping[str, object], above: str = "") -> Iterator[tuple[str, object]]:
+    for name, value in numbers.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{above}{name}.")
+        else:
+            yield above + name, value
+
+
 def _cases(cases: list[dict[str, object]], *, as_json: bool) -> int:
     if as_json:
         print(json.dumps({"cases": cases}, indent=2))
@@ -268,7 +287,9 @@ def _parser() -> argparse.ArgumentParser:
     worker.set_defaults(command=_bench_worker)
     end_to_end = benches.add_parser("end-to-end", help="makespan of a search beside its lower bound")
     end_to_end.set_defaults(command=_bench_end_to_end)
-    for command in (worker, end_to_end):
+    graphs = benches.add_parser("graphs", help="drawing graphs, running their nodes and scheduling them, beside others")
+    graphs.set_defaults(command=_bench_graphs)
+    for command in (worker, end_to_end, graphs):
         command.add_argument("--json", action="store_true", help="print JSON")
     return parser
 

@@ -36,9 +36,19 @@ def mock_server(reply_ms: float) -> Iterator[str]:
 @contextlib.asynccontextmanager
 async def durable_dispatcher(url: str, ways: int) -> AsyncIterator[Dispatcher]:
     """A dispatcher as a search has it: streaming, checks, limits, booking and bank on a store that syncs to disk."""
-    with tempfile.TemporaryDirectory(prefix="apportion-bench-") as folder:
+    async with dispatcher_of(Endpoint(CARD, OpenAIWorker(url), MODEL, MODEL, ways)) as dispatcher:
+        yield dispatcher
+
+
+@contextlib.asynccontextmanager
+async def dispatcher_of(endpoint: Endpoint, parent: Path | None = None) -> AsyncIterator[Dispatcher]:
+    """Limits, booking and bank over an endpoint, on a store that is there as long as it is open.
+
+    Args:
+        parent: folder of the store's folder; None for the system's own for temporary files.
+    """
+    with tempfile.TemporaryDirectory(prefix="apportion-bench-", dir=parent) as folder:
         database = Database(Path(folder) / "run.sqlite", SCHEMA)
-        endpoint = Endpoint(CARD, OpenAIWorker(url), MODEL, MODEL, ways)
         dispatcher = Dispatcher(Calls(database, "bench"), {MODEL: endpoint}, Allowance(NO_CAP))
         try:
             yield dispatcher

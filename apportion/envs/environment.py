@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from apportion.envs.dispatch import Dispatcher
 from apportion.envs.roles import OPERATORS, Buy, Job
@@ -76,30 +76,43 @@ class _Run:
         self._example = example
         self._buy: Buy = functools.partial(_buy, environment.dispatcher, spender)
         self._ended: dict[str, NodeRun] = {}
-        self._tasks: dict[str, asyncio.Task[NodeRun]] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+        self._all_ended: asyncio.Future[None]
         self._weighed = {  # stages in which scores of several nodes meet
             n.stage for n in graph.nodes if ROLES[n.role].scores == "reads" and len(graph.candidates(n)) > 1
         }
 
     async def finish(self) -> Rollout:
         graph = self._graph
+        self._all_ended = asyncio.get_running_loop().create_future()
         try:
-            for node in graph.nodes:
-                self._tasks[node.id] = asyncio.create_task(self._when_ready(node))
-            await asyncio.gather(*self._tasks.values())
+            self._start([node for node in graph.nodes if not node.inputs])
+            await self._all_ended
         finally:
-            for task in self._tasks.values():
+            for task in self._tasks:
                 task.cancel()
-            await asyncio.gather(*self._tasks.values(), return_exceptions=True)
-        runs = {name: task.result() for name, task in self._tasks.items()}
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+        runs = {node.id: self._ended[node.id] for node in graph.nodes}
         last = runs[graph.output.id]
         return Rollout(graph, self._example.id, last.status, value_of(last), runs)
 
-    async def _when_ready(self, node: Node) -> NodeRun:
-        for source in node.inputs:
-            await asyncio.shield(self._tasks[source])
-        run = self._ended[node.id] = await self.node(node, self._ended)
-        return run
+    def _start(self, nodes: Iterable[Node]) -> None:
+        self._tasks += [asyncio.create_task(self._from(node)) for node in nodes]
+
+    async def _from(self, node: Node) -> None:
+        """Run a node, then those for which it was the last input: the first of them in the same task."""
+        ready = [node]
+        try:
+            while ready:
+                node, *others = ready
+                self._start(others)
+                self._ended[node.id] = await self.node(node, self._ended)
+                ready = [n for n in self._graph.readers[node.id] if self._ended.keys() >= set(n.inputs)]
+            if len(self._ended) == len(self._graph.nodes):
+                self._all_ended.set_result(None)
+        except BaseException as error:  # noqa: BLE001 - handed to the one who waits for all
+            if not self._all_ended.done():
+                self._all_ended.set_exception(error)
 
     async def node(self, node: Node, ended: Mapping[str, NodeRun]) -> NodeRun:
         """Run a node whose inputs have ended."""

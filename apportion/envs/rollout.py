@@ -33,6 +33,8 @@ def merged(candidates: Iterable[Candidate]) -> tuple[Candidate, ...]:
     found: dict[tuple[str, int], Candidate] = {}
     for candidate in candidates:
         known = found.setdefault(candidate.origin, candidate)
+        if known is candidate and not candidate.comments:
+            continue  # the common case: nothing to merge
         found[candidate.origin] = replace(
             known,
             score=known.score if candidate.score is None else candidate.score,

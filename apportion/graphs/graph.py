@@ -106,6 +106,11 @@ class Graph:
         return tuple(n for n in (self.by_id[i] for i in node.inputs) if n.stage == node.stage)
 
     @cached_property
+    def readers(self) -> Mapping[str, tuple[Node, ...]]:
+        """The nodes that read each node, by its id."""
+        return {source.id: tuple(n for n in self.nodes if source.id in n.inputs) for source in self.nodes}
+
+    @cached_property
     def widths(self) -> Mapping[str, int]:
         """Texts that each node gives for one example, at most."""
         widths: dict[str, int] = {}

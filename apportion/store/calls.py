@@ -122,13 +122,14 @@ class Booking:
     purchases: int
 
 
+_canonical = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode
 _values = attrgetter(*[field.name for field in fields(Draw)][2:-1])  # `astuple` copies deeply, and this is a hot path
 _costs = attrgetter(*[field.name for field in fields(Attempt)])
 
 
 def draw_key(identity: str, messages: object, sampling: object) -> tuple[str, str]:
     """Key of a prompt and the canonical JSON it is the SHA-256 of (32 hexadecimal digits are kept)."""
-    request = json.dumps([identity, messages, sampling], ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+    request = _canonical([identity, messages, sampling])
     return hashlib.sha256(request.encode()).hexdigest()[:32], request
 
 

@@ -1,4 +1,4 @@
-"""Many realised graphs side by side, as tensors of choices; what is not there is -1."""
+"""Many realised graphs side by side, as tensors of choices with graphs last; what is not there is -1."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ class StageBatch:
     """What was chosen for one stage of slots. n graphs, K slots.
 
     Attributes:
-        temperatures: n x K, places among the values.
-        edges: n x K x K, from and to.
-        last: n x K, whether the final node reads the slot.
-        roles: n x K, -1 for a slot that reads no other or that nothing leads from.
+        temperatures: K x n, places among the values.
+        edges: K x K x n, from and to.
+        last: K x n, whether the final node reads the slot.
+        roles: K x n, -1 for a slot that reads no other or that nothing leads from.
         final_role: n.
     """
 

@@ -179,25 +179,25 @@ class ProbabilisticGraph(torch.nn.Module):
         columns: dict[str, list[Value]] = {}
 
         def enter(names: Sequence[str], table: Tensor) -> None:
-            for name, column in zip(names, table.T.tolist(), strict=True):
+            for name, row in zip(names, table.tolist(), strict=True):
                 values = self.layout.blocks[name].values
-                columns[name] = [values[max(0, int(place))] for place in column]
+                columns[name] = [values[max(0, int(place))] for place in row]
 
         start = 0
         for stage in self._slotted:
             made, own = batch.slots[stage.name], slice(start, start + stage.slots)
             start = own.stop
-            tables = {"model": batch.bought.models[:, own], "samples": batch.bought.samples[:, own]}
+            tables = {"model": batch.bought.models[own], "samples": batch.bought.samples[own]}
             for key, table in {**tables, "temperature": made.temperatures, "role": made.roles}.items():
                 if names := slot_names(stage, key):
                     enter(names, table)
             if stage.pairs:
                 pairs = torch.tensor(stage.pairs) - 1
-                enter(edge_names(stage), made.edges[:, pairs[:, 0], pairs[:, 1]])
+                enter(edge_names(stage), made.edges[pairs[:, 0], pairs[:, 1]])
             enter(last_names(stage), made.last)
-            enter([f"{stage.name}.{FINAL}.role"], made.final_role[:, None])
+            enter([f"{stage.name}.{FINAL}.role"], made.final_role[None])
             if stage.deciding_models:
-                enter([f"{stage.name}.{FINAL}.model"], batch.bought.finals[stage.name][:, None])
+                enter([f"{stage.name}.{FINAL}.model"], batch.bought.finals[stage.name][None])
         found = [{name: column[i] for name, column in columns.items()} for i in range(len(batch))]
         for other in self._templates:
             points = list(other.points())
@@ -222,7 +222,7 @@ class ProbabilisticGraph(torch.nn.Module):
         def places(names: Sequence[str]) -> Tensor:
             values = [self.layout.blocks[name].values for name in names]
             return torch.tensor(
-                [[own.index(row[name]) for name, own in zip(names, values, strict=True)] for row in params]
+                [[own.index(row[name]) for row in params] for name, own in zip(names, values, strict=True)]
             )
 
         n = len(params)
@@ -234,22 +234,22 @@ class ProbabilisticGraph(torch.nn.Module):
             tables = {
                 key: places(names)
                 if (names := slot_names(stage, key))
-                else torch.zeros(n, stage.slots, dtype=torch.long)
+                else torch.zeros(stage.slots, n, dtype=torch.long)
                 for key in ("model", "samples", "temperature", "role")
             }
             for key, tensors in columns.items():
                 tensors.append(tables[key])
-            edges = torch.zeros(n, stage.slots, stage.slots, dtype=torch.bool)
+            edges = torch.zeros(stage.slots, stage.slots, n, dtype=torch.bool)
             if stage.pairs:
                 pairs = torch.tensor(stage.pairs) - 1
-                edges[:, pairs[:, 0], pairs[:, 1]] = places(edge_names(stage)).bool()
-            final_role = places([f"{stage.name}.{FINAL}.role"])[:, 0]
+                edges[pairs[:, 0], pairs[:, 1]] = places(edge_names(stage)).bool()
+            final_role = places([f"{stage.name}.{FINAL}.role"])[0]
             last = places(last_names(stage)).bool()
             slots[stage.name] = StageBatch(tables["temperature"], edges, last, tables["role"], final_role)
             if stage.deciding_models:
-                bought.finals[stage.name] = places([f"{stage.name}.{FINAL}.model"])[:, 0]
+                bought.finals[stage.name] = places([f"{stage.name}.{FINAL}.model"])[0]
         if self._slotted:
-            bought.models, bought.samples = (torch.cat(tensors, 1) for tensors in columns.values())
+            bought.models, bought.samples = (torch.cat(tensors) for tensors in columns.values())
         for other in self._templates:
             points = list(other.points())
             bought.points[other.name] = torch.tensor([points.index(_as_listed(other, row)) for row in params])
@@ -263,7 +263,8 @@ class ProbabilisticGraph(torch.nn.Module):
     def _make(self, n: int, chooser: Chooser, order: Tensor | None, given: Batch | None) -> Batch:
         """Make n graphs, whatever the way of choosing, and say how probable they are."""
         _check_finite(self.logits)
-        bought = self._market.buy(n, self.logits, chooser, order, None if given is None else given.bought)
+        walked = None if order is None else order.T.contiguous()
+        bought = self._market.buy(n, self.logits, chooser, walked, None if given is None else given.bought)
         made = Batch(sum(bought.point_log_p.values(), torch.zeros(n, dtype=self.logits.dtype)), order, bought)
         made.used_log_prob = made.log_prob
         start = 0
@@ -276,55 +277,56 @@ class ProbabilisticGraph(torch.nn.Module):
     def _make_stage(self, stage: SlotStage, own: slice, made: Batch, chooser: Chooser, old: StageBatch | None) -> None:
         """Make the edges and roles of one stage, and add to the log-probabilities."""
         maker, logits, bought, n = self._makers[stage.name], self.logits, made.bought, len(made)
-        present = bought.models[:, own] >= 0
-        place = None if made.order is None or not stage.free_order else made.order.argsort(1)[:, own].argsort(1)
+        present = bought.models[own] >= 0
+        place = None
+        if made.order is not None and stage.free_order:
+            alone = stage.slots == self._count
+            place = made.order.T.contiguous() if alone else made.order.argsort(1).T[own].argsort(0)
         pair_logits = logits[self.layout.run(edge_names(stage))]
-        edges, could, topological = maker.edges(pair_logits, present, place, chooser, old.edges if old else None)
+        edges, could, reach = maker.edges(pair_logits, present, place, chooser, old.edges if old else None)
         last, last_log_p = maker.last(
             logits[self.layout.run(last_names(stage))], present, chooser, old.last if old else None
         )
-        useful = maker.useful(edges, last, topological) & present
+        useful = maker.useful(edges, last, reach) & present
         temperatures, warmth_log_p = self._temperatures(stage, n, chooser, old)
-        nobody = torch.full((n, stage.slots), -1)
+        nobody = torch.full((stage.slots, n), -1)
         stage_batch = StageBatch(
-            temperatures, edges, last, old.roles if old else nobody, old.final_role if old else nobody[:, 0]
+            temperatures, edges, last, old.roles if old else nobody, old.final_role if old else nobody[0]
         )
         role_log_p = maker.roles(
-            logits[self.layout.run(slot_names(stage, "role"))].view(stage.slots, -1),
+            logits[self.layout.run(slot_names(stage, "role"))].view(stage.slots, -1).T,
             logits[self.layout.blocks[f"{stage.name}.{FINAL}.role"].where],
             stage_batch,
-            bought.samples[:, own] + stage.samples[0],
+            bought.samples[own] + stage.samples[0],
             useful,
-            topological,
+            reach,
             chooser,
         )
         made.slots[stage.name] = stage_batch
-        edge_log_p, impossible = maker.edge_log_p(pair_logits, edges, could)
-        common = (last_log_p + role_log_p).masked_fill(impossible, -torch.inf)
-        slot_log_p = bought.slot_log_p[:, own] + warmth_log_p
+        edge_log_p, read_log_p = maker.edge_log_p(pair_logits, edges, could, useful)
+        slot_log_p = bought.slot_log_p[own] + warmth_log_p
         final_log_p = bought.final_log_p.get(stage.name, torch.zeros(n, dtype=logits.dtype))
-        # In free order an edge that leaves no trace may still have kept out one that would have left one.
-        read = useful[:, torch.tensor([b - 1 for _, b in stage.pairs], dtype=torch.long)] | stage.free_order
-        made.log_prob = made.log_prob + common + edge_log_p.sum(1) + slot_log_p.sum(1) + final_log_p
+        common = last_log_p + role_log_p
+        made.log_prob = made.log_prob + common + edge_log_p + slot_log_p.sum(0) + final_log_p
         made.used_log_prob = (
             made.used_log_prob
             + common
-            + edge_log_p.where(read, 0.0).sum(1)
-            + slot_log_p.where(useful, 0.0).sum(1)
+            + read_log_p
+            + slot_log_p.where(useful, 0.0).sum(0)
             + final_log_p.where(maker.decides(stage_batch), 0.0)
         )
 
     def _temperatures(
         self, stage: SlotStage, n: int, chooser: Chooser, old: StageBatch | None
     ) -> tuple[Tensor, Tensor]:
-        """Temperature of each slot, n x K places, and their log-probabilities."""
+        """Temperature of each slot, K x n places, and their log-probabilities."""
         names = slot_names(stage, "temperature")
         if not names:
-            return torch.zeros(n, stage.slots, dtype=torch.long), torch.zeros(n, stage.slots, dtype=self.logits.dtype)
-        logits = self.logits[self.layout.run(names)].view(stage.slots, -1).repeat(n, 1)
+            return torch.zeros(stage.slots, n, dtype=torch.long), torch.zeros(stage.slots, n, dtype=self.logits.dtype)
+        logits = self.logits[self.layout.run(names)].view(stage.slots, -1).T.repeat_interleave(n, 1)
         given = old.temperatures.flatten() if old else None
         chosen, log_p = pick(chooser, logits, torch.ones_like(logits, dtype=torch.bool), given)
-        return chosen.view(n, -1), log_p.view(n, -1)
+        return chosen.view(-1, n), log_p.view(-1, n)
 
     def _edge_log_p(self, logits: Tensor) -> tuple[Tensor, Tensor]:
         """Log-probabilities of "no" and "yes"."""

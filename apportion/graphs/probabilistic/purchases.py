@@ -16,7 +16,7 @@ from torch import Tensor
 from apportion.errors import GraphError
 from apportion.graphs.graph import Graph, Node, calls_of
 from apportion.graphs.parameters import Value
-from apportion.graphs.probabilistic.choosing import Chooser, pick
+from apportion.graphs.probabilistic.choosing import Chooser, has_any, pick
 from apportion.graphs.probabilistic.layout import Layout, slot_names
 from apportion.graphs.slots import FINAL, SlotStage
 from apportion.graphs.space import SearchSpace
@@ -33,9 +33,9 @@ class Bought:
     """What was bought. n graphs, N slots over all stages.
 
     Attributes:
-        models, samples: n x N; models is -1 for slots that went without.
+        models, samples: N x n; models is -1 for slots that went without.
         finals, points: by stage name, n.
-        slot_log_p: n x N.
+        slot_log_p: N x n.
         final_log_p, point_log_p: by stage name, n.
     """
 
@@ -63,22 +63,14 @@ class Market:
         if budget is not None:
             _check_prices(space, prices)
         self._slotted = [stage for stage in space.stages if isinstance(stage, SlotStage)]
-        self._slots = [(i, k) for i, stage in enumerate(self._slotted) for k in range(stage.slots)]
-        self._stage = torch.tensor([i for i, _ in self._slots], dtype=torch.long)
-        most_models = max((len(stage.models) for stage in self._slotted), default=1)
-        most_counts = max((len(stage.count.values) for stage in self._slotted), default=1)
-        shape = len(self._slots)
-        self._model_at, self._is_model, self._price = _tables(shape, most_models)
-        self._count_at, self._is_count, self._count = _tables(shape, most_counts)
-        for k, (i, slot) in enumerate(self._slots):
-            stage = self._slotted[i]
-            costs = [prices.get((stage.name, model), 0.0) for model in stage.models]
-            _fill(k, slot_names(stage, "model")[slot], layout, costs, self._model_at, self._is_model, self._price)
-            names, counts = (
-                slot_names(stage, "samples"),
-                [float(n) for n in range(stage.samples[0], stage.samples[1] + 1)],
-            )
-            _fill(k, names[slot] if names else None, layout, counts, self._count_at, self._is_count, self._count)
+        self._stage = torch.tensor([i for i, stage in enumerate(self._slotted) for _ in range(stage.slots)])
+        costs = [[prices.get((stage.name, model), 0.0) for model in stage.models] for stage in self._slotted]
+        self._price, self._is_model = _padded(costs)
+        self._count, self._is_count = _padded([[float(n) for n in stage.count.values] for stage in self._slotted])
+        models = [name for stage in self._slotted for name in slot_names(stage, "model")]
+        self._model_at = _places(models, len(self._price), layout)
+        counts = [slot_names(stage, "samples") or (None,) * stage.slots for stage in self._slotted]
+        self._count_at = _places([name for names in counts for name in names], len(self._count), layout)
         self._cheapest = torch.tensor(
             [min(prices.get((s.name, m), 0.0) for m in s.models) * s.samples[0] for s in self._slotted],
             dtype=torch.float64,
@@ -101,30 +93,32 @@ class Market:
         """Buy for n graphs.
 
         Args:
-            order: n x N, the order of the slots; None for their own.
+            order: N x n, the order of the slots; None for their own.
         """
         free = torch.full((n,), self._free, dtype=logits.dtype)  # beyond what is kept back
-        begun = torch.zeros(n, len(self._slotted), dtype=torch.bool)
+        begun = torch.zeros(len(self._slotted), n, dtype=torch.bool)
+        model_logits, count_logits = logits[self._model_at], logits[self._count_at]
         models, samples, log_ps = [], [], []
-        for t in range(len(self._slots)):
-            slot = torch.tensor([t]) if order is None else order[:, t]
-            stage = self._stage[slot].expand(n)
-            first = ~begun.gather(1, stage[:, None])[:, 0]
-            left = free + torch.where(first, self._cheapest[stage], 0.0)
-            price, count, is_count = self._price[slot], self._count[slot], self._is_count[slot]
-            covered = (price * count[:, :1] <= left[:, None]) & self._is_model[slot]
-            at = slot.expand(n)[:, None]
+        for t in range(len(self._stage)):
+            slot = torch.tensor([t]) if order is None else order[t]
+            at = slot.expand(1, n)
+            kind = self._stage[slot] if len(self._slotted) > 1 else self._stage[:1]
+            stage = kind.expand(1, n)
+            first = ~begun.gather(0, stage)[0]
+            left = free + self._cheapest[kind] * first
+            price, count = self._price[:, kind], self._count[:, kind]
+            covered = (price * count[:1] <= left) & self._is_model[:, kind]
             old_model, old_sample = (
-                (None, None) if given is None else (x.gather(1, at)[:, 0] for x in (given.models, given.samples))
+                (None, None) if given is None else (x.gather(0, at)[0] for x in (given.models, given.samples))
             )
-            model, log_p = pick(chooser, logits[self._model_at[slot]].expand(n, -1), covered, old_model)
-            here = covered.any(1)
-            unit = price.expand(n, -1).gather(1, model[:, None])
-            enough = (unit * count <= left[:, None]) & is_count & here[:, None]
-            sample, sample_log_p = pick(chooser, logits[self._count_at[slot]].expand(n, -1), enough, old_sample)
-            spent = unit[:, 0] * count.expand(n, -1).gather(1, sample[:, None])[:, 0]
+            model, log_p = pick(chooser, model_logits[:, slot], covered, old_model)
+            here = has_any(covered)
+            unit = price.expand(-1, n).gather(0, model[None])
+            enough = (unit * count <= left) & self._is_count[:, kind] & here
+            sample, sample_log_p = pick(chooser, count_logits[:, slot], enough, old_sample)
+            spent = unit[0] * count.expand(-1, n).gather(0, sample[None])[0]
             free = torch.where(here, left - spent, free)
-            begun = begun.scatter(1, stage[:, None], (~first | here)[:, None])
+            begun.scatter_(0, stage, (~first | here)[None])
             models.append(torch.where(here, model, -1))
             samples.append(torch.where(here, sample, 0))
             log_ps.append(log_p + sample_log_p)
@@ -147,37 +141,36 @@ def _one(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Buy one of several things, the cheapest of which is kept back: which, its log-probability, and what is free."""
     left = free + costs.min()
-    chosen, log_p = pick(chooser, logits.expand(len(free), -1), costs <= left[:, None], given)
+    chosen, log_p = pick(chooser, logits[:, None], costs[:, None] <= left, given)
     return chosen, log_p, left - costs[chosen]
 
 
-def _in_slots(columns: Sequence[Tensor], order: Tensor | None, n: int) -> Tensor:
-    """Columns in the order in which they were made, put where their slots are: n x N."""
-    if not columns:
-        return torch.zeros(n, 0, dtype=torch.float64)
-    made = torch.stack([*columns], dim=1)
-    return made if order is None else made.gather(1, order.argsort(1))
+def _in_slots(rows: Sequence[Tensor], order: Tensor | None, n: int) -> Tensor:
+    """Rows in the order in which they were made, put where their slots are: N x n."""
+    if not rows:
+        return torch.zeros(0, n, dtype=torch.float64)
+    made = torch.stack([*rows])
+    return made if order is None else torch.empty_like(made).scatter(0, order, made)
 
 
-def _tables(slots: int, width: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Place of the logit, whether there is such a value, and the value; padded."""
-    shape = (slots, width)
-    return (
-        torch.zeros(shape, dtype=torch.long),
-        torch.zeros(shape, dtype=torch.bool),
-        torch.zeros(shape, dtype=torch.float64),
-    )
+def _padded(rows: Sequence[Sequence[float]]) -> tuple[Tensor, Tensor]:
+    """Lists of values as the columns of a table, and where it has one."""
+    shape = (max(map(len, rows), default=1), len(rows))
+    value, there = torch.zeros(shape, dtype=torch.float64), torch.zeros(shape, dtype=torch.bool)
+    for k, row in enumerate(rows):
+        value[: len(row), k] = torch.tensor(row, dtype=torch.float64)
+        there[: len(row), k] = True
+    return value, there
 
 
-def _fill(
-    k: int, name: str | None, layout: Layout, values: Sequence[float], at: Tensor, there: Tensor, value: Tensor
-) -> None:
-    """Enter the values of one slot; a parameter of one value has no logits."""
-    n = len(values)
-    if name is not None:
-        at[k, :n] = layout.blocks[name].start + torch.arange(n)
-    there[k, :n] = True
-    value[k, :n] = torch.tensor(values, dtype=torch.float64)
+def _places(names: Sequence[str | None], values: int, layout: Layout) -> Tensor:
+    """Places of the logits of each slot, values x slots; a parameter of one value has none."""
+    at = torch.zeros(values, len(names), dtype=torch.long)
+    for k, name in enumerate(names):
+        if name is not None:
+            block = layout.blocks[name]
+            at[: block.size, k] = block.start + torch.arange(block.size)
+    return at
 
 
 def _costs(stage: SlotStage, models: Sequence[str], prices: Prices) -> Tensor:

@@ -1,11 +1,12 @@
 """Making the graphs of one stage of slots: edges, then roles. What the slots bought is settled before.
 
-B graphs are made side by side; loops run over K slots only. Everything works in topological places: place k reads
-places before k, whichever slots stand there.
+n graphs are made side by side, the last dimension of every tensor; loops run over K slots only.
 """
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -14,7 +15,7 @@ from torch.nn.functional import logsigmoid
 
 from apportion.errors import GraphError
 from apportion.graphs.probabilistic.batch import StageBatch
-from apportion.graphs.probabilistic.choosing import Chooser, coins, pick
+from apportion.graphs.probabilistic.choosing import Chooser, coins, has_any, only, pick
 from apportion.graphs.roles import ROLES
 from apportion.graphs.slots import SlotStage
 
@@ -27,7 +28,7 @@ class Rules:
     """The composition rules of some roles as tensors, one row a role."""
 
     least: Tensor
-    keeps: Tensor
+    gives_new: Tensor
     gives_all: Tensor
     reads_comments: Tensor
     writes_comments: Tensor
@@ -39,8 +40,8 @@ class Rules:
         """The rules of roles by name."""
         roles = [ROLES[name] for name in names]
         return cls(
-            torch.tensor([role.least for role in roles]),
-            torch.tensor([role.gives == "kept" for role in roles]),
+            torch.tensor([role.least for role in roles], dtype=torch.int32),
+            torch.tensor([role.gives == "new" for role in roles]),
             torch.tensor([role.gives == "all" for role in roles]),
             *(
                 torch.tensor([getattr(role, trait) == does for role in roles])
@@ -50,15 +51,25 @@ class Rules:
         )
 
     def feasible(self, given: Tensor, scored: Tensor, commented: Tensor) -> Tensor:
-        """Roles that may read such candidates: B x roles.
+        """Roles that may read such candidates: roles x n.
 
         Args:
-            given: B, number of candidates.
-            scored: B, whether each of them has a score.
-            commented: B, whether a critic is among what is read.
+            given: n, number of candidates.
+            scored: n, whether each of them has a score.
+            commented: n, whether a critic is among what is read.
         """
-        enough = given[:, None] >= self.least
-        return enough & (scored[:, None] | ~self.reads_scores) & (self.reads_comments | ~commented[:, None])
+        enough = given >= self.least[:, None]
+        return enough & (scored | ~self.reads_scores[:, None]) & (self.reads_comments[:, None] | ~commented)
+
+
+@dataclass
+class _Outputs:
+    """What slots give, K x n: numbers of texts, and whether those have scores or are a critic's or a fuser's."""
+
+    widths: Tensor
+    scored: Tensor
+    critics: Tensor
+    fusers: Tensor
 
 
 class SlotMaker:
@@ -76,6 +87,8 @@ class SlotMaker:
         self.stage = stage
         self._shift = edge_shift
         self._slots = Rules.of(stage.roles)
+        roles = [ROLES[name] for name in stage.roles]
+        self._marks = any(role.gives != "new" or "writes" in (role.scores, role.comments) for role in roles)
         self._final = Rules.of(stage.final)
         self._final_hears = any(
             ROLES[name].comments == "reads" and ROLES[name].least <= 1 and ROLES[name].scores != "reads"
@@ -93,70 +106,63 @@ class SlotMaker:
 
     def edges(
         self, logits: Tensor, present: Tensor, place: Tensor | None, chooser: Chooser, given: Tensor | None
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
         """Choose the edges between slots.
 
         Args:
             logits: one a pair of the stage.
-            present: B x K.
-            place: B x K, the slot that stands at each place of the order in which edges are tried; None where edges
+            present: K x n.
+            place: K x n, the slot that stands at each place of the order in which edges are tried; None where edges
                 run from a slot to later ones only, so that no order is needed.
+            given: K x K x n.
 
         Returns:
-            Edges, B x K x K from slot to slot; which of them could be there, likewise; and B x K, the slots in
-            topological order.
+            Edges, K x K x n from slot to slot; which pairs could have one, pairs x n; and with `place` what each slot
+            reaches, K x n as bits.
         """
-        batch, slots = present.shape
-        square = logits.new_full((slots, slots), -torch.inf)
-        square[self._from, self._to] = logits + self._shift
+        slots, n = present.shape
+        wanted = chooser.edges(logits + self._shift, n, None if given is None else given[self._from, self._to])
+        edges = torch.zeros(slots, slots, n, dtype=torch.bool)
         if place is None:
-            could = present[:, :, None] & present[:, None, :] & square.isfinite()
-            wanted = chooser.edges(square.expand(batch, -1, -1), given)
-            order = torch.arange(slots).expand(batch, slots)
-            return wanted & could if given is None else wanted, could, order
-        rows = place[:, :, None].expand(-1, -1, slots)
-        turned = square.expand(batch, -1, -1).gather(1, rows).gather(2, rows.transpose(1, 2))
-        theirs = None if given is None else given.gather(1, rows).gather(2, rows.transpose(1, 2))
-        wanted = chooser.edges(turned, theirs)
-        here = present.gather(1, place)
-        edges, could, reach = _without_cycles(wanted, here)
-        back = place.argsort(1)
-        rows = back[:, :, None].expand(-1, -1, slots)
-        edges, could = (t.gather(1, rows).gather(2, rows.transpose(1, 2)) for t in (edges, could))
-        # A slot has more ancestors than any of its ancestors has.
-        ancestors = ((reach[:, :, None] >> torch.arange(slots)) & 1).sum(0)
-        order = place.gather(1, ancestors.argsort(dim=1, stable=True))
-        return (edges if given is None else given), could, order
+            could, reach = present[self._from] & present[self._to], None
+        else:
+            edges[self._from, self._to] = wanted
+            could, reach = _without_cycles(edges, present, place)
+            could = could[self._from, self._to]
+        edges[self._from, self._to] = wanted & could
+        return (edges if given is None else given), could, reach
 
-    def edge_log_p(self, logits: Tensor, edges: Tensor, could: Tensor) -> tuple[Tensor, Tensor]:
-        """Log-probability of each edge's being there or not: B x pairs, and which of them are impossible: B."""
-        heads, thrown = edges[:, self._from, self._to], could[:, self._from, self._to]
-        x = (logits + self._shift).expand(heads.shape)
-        log_p = torch.where(heads, logsigmoid(x), logsigmoid(-x))
-        return log_p.where(thrown, 0.0), (heads & ~thrown).any(1)
+    def edge_log_p(self, logits: Tensor, edges: Tensor, could: Tensor, useful: Tensor) -> tuple[Tensor, Tensor]:
+        """Log-probability of the edges between slots: of all, and of those that have a trace in the graph, n each."""
+        heads, x = edges[self._from, self._to], logits + self._shift
+        impossible = has_any(heads & ~could)
+        log_p = coins(x, heads, could).masked_fill(impossible, -torch.inf)
+        if self.stage.free_order:  # there an edge that leaves no trace may have kept out one that would have left one
+            return log_p, log_p
+        read = useful[self._to]
+        return log_p, coins(x, heads & read, could & read).masked_fill(impossible, -torch.inf)
 
     def last(self, logits: Tensor, present: Tensor, chooser: Chooser, given: Tensor | None) -> tuple[Tensor, Tensor]:
         """Choose the edges to the final node, at least one.
 
         Returns:
-            B x K, and their log-probability given that there is one: of the first, then of each that comes after it.
+            K x n, and their log-probability given that there is one: n.
         """
-        x = (logits + self._shift).expand(present.shape)
-        none = logsigmoid(-x).where(present, 0.0)
-        first_log_p = (logsigmoid(x) + none.cumsum(1) - none).masked_fill(~present, -torch.inf).log_softmax(1)
-        heads = chooser.some(x, first_log_p, present, given)
-        first = heads.to(torch.uint8).argmax(1, keepdim=True)
-        after = present & (torch.arange(present.shape[1]) > first)
-        log_p = first_log_p.gather(1, first)[:, 0] + coins(x, heads.scatter(1, first, value=False), after)
-        return heads, log_p.masked_fill(~heads.any(1), -torch.inf)
+        x = logits + self._shift
+        none = logsigmoid(-x)[:, None] * present
+        first_log_p = only(logsigmoid(x)[:, None] + none.cumsum(0) - none, present)
+        some_log_p = first_log_p.logsumexp(0)
+        heads = chooser.some(x, first_log_p - some_log_p, present, given)
+        impossible = has_any(heads & ~present) | ~has_any(heads)
+        return heads, (coins(x, heads, present) - some_log_p).masked_fill(impossible, -torch.inf)
 
-    def useful(self, edges: Tensor, last: Tensor, order: Tensor) -> Tensor:
-        """B x K: slots from which a path leads to the final node."""
+    def useful(self, edges: Tensor, last: Tensor, reach: Tensor | None) -> Tensor:
+        """K x n: slots from which a path leads to the final node."""
+        if reach is not None:
+            return (reach & _either(_bits(last, reach.dtype))) != 0
         found = last.clone()
-        for k in reversed(range(order.shape[1])):
-            slot = order[:, k, None]
-            reads = edges.gather(1, slot[:, :, None].expand(-1, -1, edges.shape[2]))[:, 0]
-            found = found.scatter(1, slot, found.gather(1, slot) | (reads & found).any(1, keepdim=True))
+        for slot in reversed(range(len(found))):
+            found[slot] |= has_any(edges[slot] & found)
         return found
 
     def roles(
@@ -166,105 +172,132 @@ class SlotMaker:
         made: StageBatch,
         samples: Tensor,
         useful: Tensor,
-        order: Tensor,
+        reach: Tensor | None,
         chooser: Chooser,
     ) -> Tensor:
         """Choose the roles of the slots in topological order, then that of the final node, into `made`.
 
         Args:
-            logits: slots by roles.
+            logits: roles by slots.
             made: its roles are those that are given, if any.
-            samples: B x K, numbers of samples.
+            samples: K x n, numbers of samples.
+            reach: as `edges` gives it.
 
         Returns:
-            B, their log-probability.
+            n, their log-probability.
         """
-        batch, slots = useful.shape
-        widths = torch.where(useful, samples, 0)
-        scored = torch.zeros(batch, slots, dtype=torch.bool)
-        critics, fusers = torch.zeros_like(scored), torch.zeros_like(scored)
-        total = torch.zeros(batch, dtype=logits.dtype)
-        roles = torch.full((batch, slots), -1)
-        fixed = bool((order == order[:1]).all()) if batch else True
-        for k in range(slots if self.stage.roles else 0):
-            slot = order[:, k, None]
-            if fixed:
-                at = int(slot[0])
-                reads, own = made.edges[:, :, at] & useful, logits[at].expand(batch, -1)
-                mine, deciding, earlier = useful[:, at], made.last[:, at], made.roles[:, at]
-            else:
-                reads = made.edges.gather(2, slot[:, None, :].expand(-1, slots, -1))[:, :, 0] & useful
-                own = logits[slot[:, 0]]
-                mine, deciding, earlier = (t.gather(1, slot)[:, 0] for t in (useful, made.last, made.roles))
-            active = mine & reads.any(1)
-            given, all_scored = (reads * widths).sum(1), (scored | ~reads).all(1)
-            allowed = self._slots.feasible(given, all_scored, (reads & critics).any(1))
+        slots, n = useful.shape
+        out = _Outputs((samples * useful).int(), *torch.zeros(3, slots, n, dtype=torch.bool))
+        total = torch.zeros(n, dtype=logits.dtype)
+        roles = torch.full((slots, n), -1)
+        for slot in self._walk(reach):
+            reads = _row(made.edges.transpose(0, 1), slot) & useful
+            width = _sum(reads * out.widths)
+            active = _row(useful, slot) & (width > 0)
+            scored = ~has_any(reads & ~out.scored)
+            allowed = self._slots.feasible(width, scored, has_any(reads & out.critics)) & active
             if not self._final_hears:
-                allowed = allowed & ~(self._slots.writes_comments & deciding[:, None])
+                allowed = allowed & ~(self._slots.writes_comments[:, None] & _row(made.last, slot))
+            own = logits[:, slot].view(len(logits), -1)
             if self._fuser is not None:
-                allowed, own = self._by_fuser_rule(own, allowed, (reads & fusers).any(1))
-            role, log_p = pick(chooser, own, allowed & active[:, None], earlier)
+                allowed, own = self._by_fuser_rule(own, allowed, has_any(reads & out.fusers))
+            role, log_p = pick(chooser, own, allowed, _row(made.roles, slot))
             total = total + log_p
-            width = torch.where(self._slots.gives_all[role], given, torch.full_like(given, -1))
-            width = torch.where(self._slots.keeps[role], given.clamp(max=self.stage.keep), width)
-            marks = self._slots.writes_scores[role] | ((width >= 0) & all_scored)
-            column = slot
-            roles = roles.scatter(1, column, torch.where(active, role, -1)[:, None])
-            changed = torch.where(active & (width >= 0), width, widths.gather(1, column)[:, 0])
-            widths = widths.scatter(1, column, changed[:, None])
-            scored = scored.scatter(1, column, (active & marks)[:, None])
-            critics = critics.scatter(1, column, (active & self._slots.writes_comments[role])[:, None])
+            _enter(roles, slot, torch.where(active, role, -1))
             if self._fuser is not None:
-                fusers = fusers.scatter(1, column, (active & (role == self._fuser))[:, None])
+                _enter(out.fusers, slot, active & (role == self._fuser))
+            if self._marks:  # else a slot gives what it draws, and no more
+                self._pass_on(out, slot, role, active, width, scored)
         made.roles = roles
-        final = self._final.feasible(
-            (made.last * widths).sum(1), (scored | ~made.last).all(1), (made.last & critics).any(1)
-        )
-        made.final_role, log_p = pick(chooser, final_logits.expand(batch, -1), final, made.final_role)
+        last = made.last
+        final = self._final.feasible(_sum(last * out.widths), ~has_any(last & ~out.scored), has_any(last & out.critics))
+        made.final_role, log_p = pick(chooser, final_logits[:, None], final, made.final_role)
         return total + log_p
 
+    def _pass_on(
+        self, out: _Outputs, slot: int | Tensor, role: Tensor, active: Tensor, width: Tensor, scored: Tensor
+    ) -> None:
+        """Note what a slot gives to those that read it.
+
+        Args:
+            width: n, number of candidates that it reads.
+            scored: n, whether each of them has a score.
+        """
+        passes = active & ~self._slots.gives_new[role]
+        kept = torch.where(self._slots.gives_all[role], width, width.clamp(max=self.stage.keep))
+        _enter(out.widths, slot, torch.where(passes, kept, _row(out.widths, slot)))
+        _enter(out.scored, slot, (active & self._slots.writes_scores[role]) | (passes & scored))
+        _enter(out.critics, slot, active & self._slots.writes_comments[role])
+
+    def _walk(self, reach: Tensor | None) -> Iterable[int | Tensor]:
+        """Slots in topological order, by themselves or n at a time."""
+        if not self.stage.roles:
+            return ()
+        # A slot reaches all that a slot which it reaches does, and more, which makes it the larger number.
+        return range(self.stage.slots) if reach is None else reach.argsort(0, descending=True)
+
     def decides(self, made: StageBatch) -> Tensor:
-        """B: whether the final node calls a model."""
+        """n: whether the final node calls a model."""
         return self._deciding[made.final_role]
 
     def _by_fuser_rule(self, logits: Tensor, allowed: Tensor, above_fuser: Tensor) -> tuple[Tensor, Tensor]:
         """Roles and logits such that P(fuser) is min(1, softmax + 0.5) above assistants, and 0 above a fuser."""
-        fuser = torch.arange(allowed.shape[1]).eq(self._fuser or 0)
-        allowed = allowed & ~(fuser & above_fuser[:, None])
-        some = allowed.any(-1, keepdim=True)
-        log_p = logits.masked_fill(~allowed & some, -torch.inf).log_softmax(-1)
-        p = log_p.exp()[:, self._fuser or 0, None]
+        assert self._fuser is not None
+        fuser = torch.arange(len(allowed)).eq(self._fuser)[:, None]
+        allowed = allowed & ~(fuser & above_fuser)
+        log_p = only(logits, allowed | ~has_any(allowed)).log_softmax(0)
+        p = log_p.exp()[self._fuser]
         lifted = (p + FUSER_LIFT).clamp(max=1.0)
         others = log_p + torch.log((1.0 - lifted).clamp(min=1e-300)) - torch.log((1.0 - p).clamp(min=1e-300))
-        certain = fuser & (lifted >= 1.0)
-        can = allowed[:, self._fuser or 0, None]
-        allowed = torch.where(can & (lifted >= 1.0), certain, allowed)
-        turned = torch.where(fuser.expand(log_p.shape), lifted.log().expand(log_p.shape), others)
-        return allowed, torch.where(can, turned, log_p).masked_fill(~allowed, 0.0)
+        can = allowed[self._fuser]
+        allowed = allowed & (fuser | ~(can & (lifted >= 1.0)))
+        return allowed, torch.where(can, torch.where(fuser, lifted.log(), others), log_p).masked_fill(~allowed, 0.0)
 
 
-def _without_cycles(wanted: Tensor, present: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _without_cycles(wanted: Tensor, present: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:
     """Try edges place by place, from and to, and skip those that would close a cycle.
 
+    All edges from one slot are tried at once: what they close are paths that lead to it, and it is on none of those.
+
     Returns:
-        The edges that stay and those that could have been there, B x K x K; and what each place reaches, K x B, as
-        bits.
+        Edges that could be there, K x K x n; and what each slot reaches by those that stay, itself included, as bits.
     """
-    batch, slots = present.shape
-    tried = wanted.permute(1, 2, 0).contiguous()
-    here = present.T.contiguous()
-    could = torch.zeros_like(tried)
-    reach = torch.zeros(slots, batch, dtype=torch.int32 if slots < 31 else torch.int64)
-    for a in range(slots):
-        for b in range(slots):
-            if a == b:
-                continue
-            free = here[a] & here[b] & ((reach[b] >> a) & 1 == 0)
-            could[a, b] = free
-            kept = free & tried[a, b]
-            gained = torch.where(kept, reach[b] | (1 << b), 0)
-            above = -((reach >> a) & 1)  # all bits where the place leads to a
-            above[a] = -1
-            reach |= above & gained
-    edges = tried & could
-    return edges.permute(2, 0, 1), could.permute(2, 0, 1), reach
+    slots = len(present)
+    reach = _bits(torch.ones_like(present), torch.int32 if slots < 32 else torch.int64)
+    could = torch.zeros_like(wanted)
+    for slot in place:
+        leads = (reach >> slot.to(reach.dtype)) & 1
+        free = present & _row(present, slot) & (leads == 0)
+        _enter(could, slot, free)
+        gained = _either((free & _row(wanted, slot)) * reach)
+        reach |= leads * gained
+    return could, reach
+
+
+def _bits(there: Tensor, kind: torch.dtype) -> Tensor:
+    """Each slot as a bit of its own where it is there: K x n."""
+    return there << torch.arange(len(there), dtype=kind)[:, None]
+
+
+def _either(bits: Tensor) -> Tensor:
+    """All bits of a column as one number."""
+    return functools.reduce(torch.bitwise_or, bits.unbind())
+
+
+def _sum(widths: Tensor) -> Tensor:
+    return widths.sum(0, dtype=widths.dtype)
+
+
+def _row(table: Tensor, slot: int | Tensor) -> Tensor:
+    """The row of one slot, or of one slot a column."""
+    if isinstance(slot, int):
+        return table[slot]
+    return table.gather(0, slot.expand(1, *table.shape[1:]))[0]
+
+
+def _enter(table: Tensor, slot: int | Tensor, row: Tensor) -> None:
+    """Set the row of one slot, or of one slot a column."""
+    if isinstance(slot, int):
+        table[slot] = row
+    else:
+        table.scatter_(0, slot.expand(1, *table.shape[1:]), row[None])

@@ -1,0 +1,162 @@
+"""Wall time that running a graph takes for each node, beside the same graph as a LangGraph application.
+
+Workers answer at once, so what is measured is the framework. Three ways: with the dispatcher (limits, ledger and bank,
+the store on a file system in memory) under both; the executors alone, on draws that are there at once; and LangGraph
+with functions that do nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import operator
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Annotated, Any, TypedDict
+
+from apportion.bench.end_to_end import graph
+from apportion.bench.setup import CARD, MODEL, dispatcher_of
+from apportion.envs.dispatch import Dispatcher, Endpoint
+from apportion.envs.environment import Environment
+from apportion.envs.langgraph import to_langgraph
+from apportion.envs.parsers import text
+from apportion.envs.stage import Example, Stage
+from apportion.envs.worker import Message, Sampling
+from apportion.evaluators.benchmark import Benchmark
+from apportion.store import Draw
+from apportion.store.calls import Spender
+from apportion.testing.fakes import FakeWorker
+
+EXAMPLES, ROUNDS, WAYS = 300, 5, 64
+ANSWER = "an answer of six words, really"
+STAGE = Stage("answer", "Which is it? {question}", text, Sampling(0.7, 64))
+SHM = Path("/dev/shm")
+IN_MEMORY = SHM if SHM.is_dir() else None
+
+Run = Callable[[Sequence[Example]], Awaitable[None]]
+
+
+def run(examples: int = EXAMPLES, rounds: int = ROUNDS) -> dict[str, object]:
+    """Measure every way, in turns.
+
+    Returns:
+        Medians of the rounds in microseconds per node: `ours_us_per_node`, `langgraph_us_per_node` and their `ratio`
+        with the same dispatcher; those of the executors `alone`; `dispatcher_us_per_draw`, which both have in common.
+    """
+    questions = [Example(str(i), {"question": f"number {i}"}) for i in range(examples)]
+    ways: dict[str, Callable[[], contextlib.AbstractAsyncContextManager[Run]]] = {
+        "ours": lambda: _dispatched(_ours),
+        "langgraph": lambda: _dispatched(_langgraph),
+        "ours_alone": lambda: contextlib.nullcontext(_ours(_AtOnce())),
+        "langgraph_alone": lambda: contextlib.nullcontext(_langgraph(_AtOnce())),
+        "langgraph_bare": lambda: contextlib.nullcontext(_bare()),
+        "dispatcher": lambda: _dispatched(_draws),
+    }
+    taken: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(rounds):
+        for name, way in ways.items():
+            taken[name].append(asyncio.run(_us_per_node(way(), questions)))
+    us = {name: median(times) for name, times in taken.items()}
+    return {
+        "ours_us_per_node": us["ours"],
+        "langgraph_us_per_node": us["langgraph"],
+        "ratio": us["ours"] / us["langgraph"],
+        "dispatcher_us_per_draw": us["dispatcher"],
+        "alone": {
+            "ours_us_per_node": us["ours_alone"],
+            "langgraph_us_per_node": us["langgraph_alone"],
+            "ratio": us["ours_alone"] / us["langgraph_alone"],
+            "langgraph_bare_us_per_node": us["langgraph_bare"],
+        },
+    }
+
+
+async def _us_per_node(way: contextlib.AbstractAsyncContextManager[Run], questions: Sequence[Example]) -> float:
+    async with way as go:
+        started = time.perf_counter()
+        await go(questions)
+        return 1e6 * (time.perf_counter() - started) / (len(questions) * len(graph().nodes))
+
+
+class _AtOnce(Dispatcher):
+    """Gives the same draw for everything."""
+
+    def __init__(self) -> None:
+        self.endpoints = {MODEL: _endpoint()}
+        self._draw = Draw("", 0, "ok", ANSWER)
+
+    async def draw(
+        self, model: str, messages: tuple[Message, ...], sampling: Sampling, index: int, spender: Spender
+    ) -> Draw:
+        return self._draw
+
+
+@contextlib.asynccontextmanager
+async def _dispatched(way: Callable[[Dispatcher], Run]) -> AsyncIterator[Run]:
+    """A way of running over a dispatcher as a search has it, but for the disk."""
+    async with dispatcher_of(_endpoint(), IN_MEMORY) as dispatcher:
+        yield way(dispatcher)
+        assert dispatcher.calls.ledger()["candidate"]["calls_banked"] == 0, "every call must be fresh"
+
+
+def _endpoint() -> Endpoint:
+    return Endpoint(CARD, FakeWorker(lambda request: ANSWER), MODEL, MODEL, WAYS)
+
+
+def _ours(dispatcher: Dispatcher) -> Run:
+    """As a search runs a graph on a split."""
+    environment = Environment({STAGE.name: STAGE}, dispatcher)
+
+    async def go(questions: Sequence[Example]) -> None:
+        benchmark = Benchmark(environment, {"search": questions}, {}, {}, window=2 * WAYS)
+        assert [status async for _, status, _, _ in benchmark.measure(graph(), "search")] == ["ok"] * len(questions)
+
+    return go
+
+
+def _langgraph(dispatcher: Dispatcher) -> Run:
+    app = to_langgraph(graph(), Environment({STAGE.name: STAGE}, dispatcher))
+
+    async def go(questions: Sequence[Example]) -> None:
+        ended = await asyncio.gather(*(app.ainvoke({"fields": question.fields}) for question in questions))
+        assert all(state["status"] == "ok" for state in ended)
+
+    return go
+
+
+def _draws(dispatcher: Dispatcher) -> Run:
+    """As many draws as there are nodes, without a graph."""
+
+    async def go(questions: Sequence[Example]) -> None:
+        prompts = (f"Which is it? {question.id}, {node.id}" for question in questions for node in graph().nodes)
+        draws = (dispatcher.draw(MODEL, (Message("user", p),), STAGE.sampling, 0, "candidate") for p in prompts)
+        await asyncio.gather(*draws)
+
+    return go
+
+
+class _State(TypedDict):
+    texts: Annotated[dict[str, str], operator.or_]
+
+
+def _bare() -> Run:
+    """LangGraph with functions that give a constant text."""
+    from langgraph.graph import END, START, StateGraph
+
+    builder = StateGraph(_State)
+    for node in graph().nodes:
+
+        async def step(state: _State, name: str = node.id) -> dict[str, Any]:
+            return {"texts": {name: ANSWER}}
+
+        builder.add_node(node.id, step)
+        builder.add_edge(list(node.inputs) or START, node.id)
+    builder.add_edge(graph().output.id, END)
+    app = builder.compile()
+
+    async def go(questions: Sequence[Example]) -> None:
+        await asyncio.gather(*(app.ainvoke({"texts": {}}) for _ in questions))
+
+    return go
