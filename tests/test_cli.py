@@ -355,7 +355,8 @@ def test_slots_are_searched_killed_gone_on_with_and_shown(
     path = slotted(tmp_path, url, sampler="reinforce")
     arguments = ["run", str(path), "--set", "budget.flops=6e11", "--out"]
     assert said(["validate", *arguments[1:4]], capsys)[0] == 0
-    assert said([*arguments, str(tmp_path / "whole")], capsys)[0] == 0
+    code, out, err = said([*arguments, str(tmp_path / "whole")], capsys)
+    assert (code, err) == (0, "") and " T=0.2" in out
     killed = tmp_path / "killed"
     with start_cli(*arguments, killed) as process:
         wait_until(lambda: told_in(killed) >= 6 or process.poll() is not None)
@@ -364,7 +365,7 @@ def test_slots_are_searched_killed_gone_on_with_and_shown(
     assert "outcome" not in {name for (name,) in rows(killed / "run.sqlite", "SELECT name FROM fact")}
     code, out, err = said([*arguments, str(killed)], capsys)
     assert (code, err) == (0, "")
-    assert "tiny  done" in out and "hint.final" in out
+    assert "tiny  done" in out
 
     shown = as_shown(killed, capsys)
     assert shown == as_shown(tmp_path / "whole", capsys)
@@ -373,9 +374,9 @@ def test_slots_are_searched_killed_gone_on_with_and_shown(
         check_metrics(trial["metrics"])
     of_slots = [trial for trial in apportion.open_run(killed).summary.trials if trial.label == "reinforce"]
     nodes = [node for trial in of_slots for node in trial.graph.nodes if node.stage == "hint" and node.model]
-    assert {node.temperature for node in nodes} <= {0.2, 0.9} and "refiner" in {node.role for node in nodes}
+    assert {node.temperature for node in nodes} <= {0.2, 0.9}
     code, out, err = said(["show", str(killed)], capsys)
-    assert (code, err) == (0, "") and " T=0." in out and "Ledger" in out
+    assert (code, err) == (0, "") and "Best graph" in out and "Ledger" in out
     assert said([*arguments, str(killed)], capsys)[1].startswith(f"The search in {killed} is done: nothing to buy.")
 
 

@@ -53,7 +53,7 @@ def _order(slots: int, batch: int, loop: int, *, free: bool) -> dict[str, float]
     generator, rng = torch.Generator().manual_seed(0), random.Random(0)
 
     def ours() -> None:
-        with torch.no_grad():
+        with torch.inference_mode():
             distribution.sample(batch, generator)
 
     def theirs() -> None:

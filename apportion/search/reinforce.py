@@ -20,6 +20,7 @@ from optuna.trial import FrozenTrial, TrialState
 from apportion.errors import GraphError
 from apportion.graphs.parameters import Value
 from apportion.graphs.probabilistic import ProbabilisticGraph
+from apportion.graphs.slots import NO, YES
 from apportion.graphs.space import SearchSpace
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class Settings:
     """How the distribution is moved.
 
     Attributes:
+        edge: probability of every edge at the start; None is the sparse prior of Agent-REINFORCE, 0.119.
         lr: step of Adam, in logits.
         batch: graphs an update.
         baseline: what is taken from each utility: the mean of the others of its batch, a moving average over earlier
@@ -48,6 +50,7 @@ class Settings:
             drawn from, which keeps a distribution that has settled looking around.
     """
 
+    edge: float | None = 0.35
     lr: float = 1.0
     batch: int = 8
     baseline: Literal["leave_one_out", "moving", "none"] = "leave_one_out"
@@ -59,7 +62,7 @@ class Settings:
     fresh: bool = True
 
 
-GPTSWARM = Settings(lr=0.1, batch=3, baseline="none", scaled=False, used=False, fresh=False)
+GPTSWARM = Settings(edge=None, lr=0.1, batch=3, baseline="none", scaled=False, used=False, fresh=False)
 """As the released code of Agent-REINFORCE trains its baseline: vanilla REINFORCE of GPTSwarm, 3 graphs an update."""
 
 DRAWS, FLATTEN, MOST_FLATTENED = 16, 0.8, 20  # drawn at once in looking for a new graph; then logits shrink, and again
@@ -184,6 +187,10 @@ class ReinforceSampler(BaseSampler):
         self._keys: set[str] = set()
         self._average: float | None = None
         self.distribution.set_logits(torch.zeros_like(self.distribution.logits))
+        if self.settings.edge is not None:
+            start: dict[Value, float] = {NO: 1.0 - self.settings.edge, YES: self.settings.edge}
+            edges = [name for name, block in self.distribution.layout.blocks.items() if block.edge]
+            self.distribution.set_probabilities(dict.fromkeys(edges, start))
         self._adam = torch.optim.Adam(self.distribution.parameters(), lr=self.settings.lr, maximize=True)
 
     def _utility(self, trial: FrozenTrial, seen: Sequence[FrozenTrial], directions: Sequence[StudyDirection]) -> float:

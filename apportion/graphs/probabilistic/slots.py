@@ -88,6 +88,7 @@ class SlotMaker:
         self._shift = edge_shift
         self._slots = Rules.of(stage.roles)
         roles = [ROLES[name] for name in stage.roles]
+        # Whether some slots give anything but what they draw.
         self._marks = any(role.gives != "new" or "writes" in (role.scores, role.comments) for role in roles)
         self._final = Rules.of(stage.final)
         self._final_hears = any(
@@ -194,8 +195,8 @@ class SlotMaker:
             reads = _row(made.edges.transpose(0, 1), slot) & useful
             width = _sum(reads * out.widths)
             active = _row(useful, slot) & (width > 0)
-            scored = ~has_any(reads & ~out.scored)
-            allowed = self._slots.feasible(width, scored, has_any(reads & out.critics)) & active
+            scored, commented = self._heard(out, reads)
+            allowed = self._slots.feasible(width, scored, commented) & active
             if not self._final_hears:
                 allowed = allowed & ~(self._slots.writes_comments[:, None] & _row(made.last, slot))
             own = logits[:, slot].view(len(logits), -1)
@@ -206,13 +207,20 @@ class SlotMaker:
             _enter(roles, slot, torch.where(active, role, -1))
             if self._fuser is not None:
                 _enter(out.fusers, slot, active & (role == self._fuser))
-            if self._marks:  # else a slot gives what it draws, and no more
+            if self._marks:
                 self._pass_on(out, slot, role, active, width, scored)
         made.roles = roles
         last = made.last
         final = self._final.feasible(_sum(last * out.widths), ~has_any(last & ~out.scored), has_any(last & out.critics))
         made.final_role, log_p = pick(chooser, final_logits[:, None], final, made.final_role)
         return total + log_p
+
+    def _heard(self, out: _Outputs, reads: Tensor) -> tuple[Tensor, Tensor]:
+        """Whether each candidate that is read has a score, and whether a critic is among what is read: n, or 1."""
+        if not self._marks:
+            no = torch.zeros(1, dtype=torch.bool)
+            return no, no
+        return ~has_any(reads & ~out.scored), has_any(reads & out.critics)
 
     def _pass_on(
         self, out: _Outputs, slot: int | Tensor, role: Tensor, active: Tensor, width: Tensor, scored: Tensor
