@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
 Stage = TemplateStage | SlotStage
-MOST_LISTED = 200_000  # settings of a stage that are gone through to list its graphs
+MOST_LISTED = 20_000  # settings of a stage that are gone through to list its graphs
 MOST_TEXT = 100_000  # characters of a proposal
 
 

@@ -13,8 +13,8 @@ from apportion.graphs.graph import Graph
 from apportion.graphs.paper import Lengths, Measured, refined, shares
 from apportion.run import RunFolder
 from apportion.search.engine import REFUSED
-from apportion.search.objectives import PAPER, Objective, front, ranked
-from apportion.search.trial import Trial
+from apportion.search.objectives import Objective, front, ranked
+from apportion.search.trial import PAPER, Trial
 from apportion.spec.paper import guessed_lengths
 
 FAILURE = ("model", "kind", "message", "times")

@@ -183,7 +183,7 @@ class LiveView:
         bar = Table.grid(padding=(0, 1))
         share = f"{progress.done}/{progress.total}" if progress.total else ""
         bar.add_row(f"{progress.phase}: {progress.label}", ProgressBar(progress.total or 1, progress.done, 30), share)
-        told = sum(not t.baseline and t.state != "repeated" for t in progress.trials)
+        told = sum(trial.counted for trial in progress.trials)
         line = (
             f"{told}/{plan.trials} trials  {spent.calls} calls  {spent.tokens:,} tokens  {number(spent.usd)} USD  "
             f"{search.dispatcher.in_flight} in flight  {search.allowance.elapsed_s:.0f} s  {self._eta(told)}"

@@ -17,9 +17,9 @@ from apportion.errors import GraphError
 from apportion.graphs.graph import Graph
 from apportion.graphs.parameters import Params, Value
 from apportion.graphs.space import SearchSpace
-from apportion.search.objectives import PAPER, Objective
+from apportion.search.objectives import Objective
 from apportion.search.samplers import MADE_ONCE, SAMPLERS, Prices
-from apportion.search.trial import Trial
+from apportion.search.trial import PAPER, Trial
 
 SEED_STRIDE = 100_003  # a prime, so that neighbouring study seeds do not share trial seeds
 REFUSED_STRIDE = 7_919  # a prime too: proposals after a refused one are seeded apart

@@ -8,9 +8,6 @@ from dataclasses import dataclass
 from apportion.search.trial import Trial
 from apportion.statistics import Interval
 
-PAPER = "paper"
-"""The violation of a graph that is over a bound before it is run."""
-
 MOST_FAILURES = 0.05  # share of examples without any answer above which a graph's averages are not trusted
 
 

@@ -14,10 +14,10 @@ from apportion.errors import GraphError, LimitReached
 from apportion.graphs.graph import Graph
 from apportion.search.closing import Closing, Unmeasured, close
 from apportion.search.engine import Engine
-from apportion.search.objectives import MOST_FAILURES, PAPER, violations
+from apportion.search.objectives import MOST_FAILURES, violations
 from apportion.search.plan import Plan
 from apportion.search.problem import Log, Measurement, Problem, Purse, Row
-from apportion.search.trial import Trial
+from apportion.search.trial import PAPER, Trial
 
 FAILED_IN_A_ROW = 10  # then something is wrong with the servers, not with the graphs
 IDLE_IN_A_ROW = 200  # proposals without a measurement; then the sampler has nothing new to say
@@ -178,7 +178,7 @@ class Study:
 
     def _ended(self, idle: int) -> str | None:
         """Why no further graph is asked for; None to go on."""
-        asked = [t for t in self.trials if not t.baseline and t.state != "repeated" and PAPER not in t.violations]
+        asked = [t for t in self.trials if t.counted]
         if len(asked) >= self.plan.trials:
             return f"`limits.trials` is {self.plan.trials}, and all are told."
         inside = {t.key for t in self.trials if t.params is not None}

@@ -11,6 +11,9 @@ from apportion.graphs.graph import Graph
 from apportion.graphs.parameters import Value
 from apportion.statistics import Interval
 
+PAPER = "paper"
+"""The violation of a graph that is over a bound before it is run."""
+
 TrialState = Literal["running", "complete", "infeasible", "failed", "pruned", "repeated"]
 
 
@@ -46,6 +49,11 @@ class Trial:
     def key(self) -> str:
         """Content key of the graph."""
         return self.graph.key
+
+    @property
+    def counted(self) -> bool:
+        """Whether it is one of the trials that a study may take: asked for, and run."""
+        return not self.baseline and self.state != "repeated" and PAPER not in self.violations
 
     def mean(self, metric: str) -> float:
         """Mean of a metric on the search split.

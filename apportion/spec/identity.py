@@ -6,6 +6,7 @@ It does not know stores; a store keeps the fingerprint as JSON and compares it a
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from apportion.spec.problems import Place, dotted, show
@@ -25,7 +26,10 @@ def fingerprint(loaded: LoadedSpec) -> dict[str, JSON]:
     Defaults are written out, so a spec that says the same in other words has the same fingerprint.
     """
     spec: dict[str, JSON] = loaded.spec.model_dump(mode="json", by_alias=True)
-    return {"spec": spec, "data_sha256": loaded.data_sha256}
+    plugins: dict[str, JSON] = {
+        path: sha256(loaded.resolve(path).read_bytes()).hexdigest() for path in loaded.spec.plugins
+    }
+    return {"spec": spec, "data_sha256": loaded.data_sha256, **({"plugins": plugins} if plugins else {})}
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
