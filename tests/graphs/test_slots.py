@@ -224,9 +224,7 @@ def test_free_order_loses_nothing_and_gains_nothing() -> None:
 def test_a_large_space_is_not_listed() -> None:
     space = SearchSpace((SlotStage("s", ("a", "b"), 9, ("refiner", "fuser"), ("decider",)),))
     assert not space.listable and space.size == space.settings == 2 ** (9 + 9 + 36 + 9 + 1)
-    assert said(by=space.point, of=0).startswith(
-        "a stage's graphs are listed up to 20000 settings, and this space has"
-    )
+    assert said(by=space.point, of=0).startswith("a stage's graphs are listed up to 20000 settings, and this space has")
 
 
 # What is refused

@@ -19,8 +19,9 @@ from apportion.graphs.graph import Graph
 from apportion.graphs.parameters import Params, Value
 from apportion.graphs.probabilistic.batch import Batch, StageBatch
 from apportion.graphs.probabilistic.choosing import Chance, Chooser, Given, Greedy, pick
+from apportion.graphs.probabilistic.encoding import decoded, encoded
 from apportion.graphs.probabilistic.layout import Layout, edge_names, last_names, slot_names
-from apportion.graphs.probabilistic.purchases import Bought, Market, Prices
+from apportion.graphs.probabilistic.purchases import Market, Prices
 from apportion.graphs.probabilistic.slots import SlotMaker
 from apportion.graphs.slots import FINAL, SlotStage
 from apportion.graphs.space import SearchSpace
@@ -176,34 +177,7 @@ class ProbabilisticGraph(torch.nn.Module):
 
     def params(self, batch: Batch) -> list[dict[str, Value]]:
         """Parameters of realised graphs, ready for `SearchSpace.build`."""
-        columns: dict[str, list[Value]] = {}
-
-        def enter(names: Sequence[str], table: Tensor) -> None:
-            for name, row in zip(names, table.tolist(), strict=True):
-                values = self.layout.blocks[name].values
-                columns[name] = [values[max(0, int(place))] for place in row]
-
-        start = 0
-        for stage in self._slotted:
-            made, own = batch.slots[stage.name], slice(start, start + stage.slots)
-            start = own.stop
-            tables = {"model": batch.bought.models[own], "samples": batch.bought.samples[own]}
-            for key, table in {**tables, "temperature": made.temperatures, "role": made.roles}.items():
-                if names := slot_names(stage, key):
-                    enter(names, table)
-            if stage.pairs:
-                pairs = torch.tensor(stage.pairs) - 1
-                enter(edge_names(stage), made.edges[pairs[:, 0], pairs[:, 1]])
-            enter(last_names(stage), made.last)
-            enter([f"{stage.name}.{FINAL}.role"], made.final_role[None])
-            if stage.deciding_models:
-                enter([f"{stage.name}.{FINAL}.model"], batch.bought.finals[stage.name][None])
-        found = [{name: column[i] for name, column in columns.items()} for i in range(len(batch))]
-        for other in self._templates:
-            points = list(other.points())
-            for params, point in zip(found, batch.bought.points[other.name].tolist(), strict=True):
-                params |= points[point]
-        return [{name: params[name] for name in self.space.parameters} for params in found]
+        return decoded(self.layout, batch)
 
     def graphs(self, batch: Batch) -> list[Graph]:
         """The graphs of a batch."""
@@ -218,45 +192,9 @@ class ProbabilisticGraph(torch.nn.Module):
         Raises:
             GraphError: it is needed and not given.
         """
-
-        def places(names: Sequence[str]) -> Tensor:
-            values = [self.layout.blocks[name].values for name in names]
-            return torch.tensor(
-                [[own.index(row[name]) for row in params] for name, own in zip(names, values, strict=True)]
-            )
-
-        n = len(params)
-        nothing = torch.zeros(n, dtype=self.logits.dtype)
-        columns: dict[str, list[Tensor]] = {"model": [], "samples": []}
-        slots: dict[str, StageBatch] = {}
-        bought = Bought(nothing, nothing, nothing)
-        for stage in self._slotted:
-            tables = {
-                key: places(names)
-                if (names := slot_names(stage, key))
-                else torch.zeros(stage.slots, n, dtype=torch.long)
-                for key in ("model", "samples", "temperature", "role")
-            }
-            for key, tensors in columns.items():
-                tensors.append(tables[key])
-            edges = torch.zeros(stage.slots, stage.slots, n, dtype=torch.bool)
-            if stage.pairs:
-                pairs = torch.tensor(stage.pairs) - 1
-                edges[pairs[:, 0], pairs[:, 1]] = places(edge_names(stage)).bool()
-            final_role = places([f"{stage.name}.{FINAL}.role"])[0]
-            last = places(last_names(stage)).bool()
-            slots[stage.name] = StageBatch(tables["temperature"], edges, last, tables["role"], final_role)
-            if stage.deciding_models:
-                bought.finals[stage.name] = places([f"{stage.name}.{FINAL}.model"])[0]
-        if self._slotted:
-            bought.models, bought.samples = (torch.cat(tensors) for tensors in columns.values())
-        for other in self._templates:
-            points = list(other.points())
-            bought.points[other.name] = torch.tensor([points.index(_as_listed(other, row)) for row in params])
         if self._random_order and order is None:
             raise GraphError("graphs of free order must have their `order`, got none; give what `Batch.order` was.")
-        walked = None if order is None else torch.tensor([list(row) for row in order])
-        return Batch(nothing, walked, bought, slots)
+        return encoded(self.layout, params, order)
 
     # Making
 
@@ -346,9 +284,3 @@ def _check_finite(logits: Tensor) -> None:
     if not bool(logits.isfinite().all()):
         place = int(logits.isfinite().int().argmin())
         raise GraphError(f"logits must be finite, got {logits[place].item()} at place {place}; use smaller steps.")
-
-
-def _as_listed(stage: TemplateStage, row: Params) -> dict[str, Value]:
-    """The distinct choice that the parameters stand for: unused ones have their first value there."""
-    used = stage.used(row)
-    return {name: row[name] if name in used else own.values[0] for name, own in stage.parameters.items()}
