@@ -22,6 +22,7 @@ from apportion.errors import ApportionError, SpecError
 
 if TYPE_CHECKING:
     from apportion.build import Search
+    from apportion.graphs.space import SearchSpace
     from apportion.spec import LoadedSpec
 
 OK, MISTAKE, INFEASIBLE, UNDONE, INTERRUPTED, TERMINATED = 0, 2, 3, 4, 130, 143
@@ -67,7 +68,7 @@ def _run(arguments: argparse.Namespace) -> int:
         console.say(f"The search in {out} is done: nothing to buy.")
         asyncio.run(search.close())
     else:
-        console.say(f"{loaded.spec.name}: {search.study.plan.space.size} graphs in the space; run folder {out}")
+        console.say(f"{loaded.spec.name}: {_graphs(search.study.plan.space)} in the space; run folder {out}")
         with view:
             code = asyncio.run(_until_signal(search))
     if code != OK:
@@ -112,7 +113,7 @@ def _validate(arguments: argparse.Namespace) -> int:
     from apportion.build import space_of
 
     sizes = {name: len(getattr(loaded.rows, name)) for name in ("search", "validation", "test")}
-    print(f"{arguments.spec}: valid; {space_of(loaded.spec).size} graphs; examples {json.dumps(sizes)}")
+    print(f"{arguments.spec}: valid; {_graphs(space_of(loaded.spec))}; examples {json.dumps(sizes)}")
     return OK
 
 
@@ -215,6 +216,10 @@ def _cases(cases: list[dict[str, object]], *, as_json: bool) -> int:
         table.add_row(*(f"{v:.3g}" if isinstance(v, float) else str(v) for v in case.values()))
     Output().print(table)
     return OK
+
+
+def _graphs(space: SearchSpace) -> str:
+    return f"{space.size} graphs" if space.listable else f"at most {space.settings} graphs"
 
 
 def _load(arguments: argparse.Namespace) -> LoadedSpec:

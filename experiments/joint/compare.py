@@ -2,8 +2,8 @@
 
 python experiments/joint/compare.py runs/joint
 
-Everything is computed again from the bank; nothing is bought. A run's spend is the FLOPs of the draws that its trials
-used, each counted once, as if it had had no bank to share.
+Everything is computed again from the banks; nothing is bought. A run's spend is the FLOPs of the draws that its trials
+used, each counted once; runs are cut where the one that spent least ended.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from apportion.evaluators.costs import costs
 from apportion.graphs.cost import Rates
 from apportion.graphs.drawing import to_png
 from apportion.graphs.graph import Graph
+from apportion.run import RunFolder
 from apportion.search.objectives import hypervolume
 from apportion.spec import load_spec
 
@@ -51,14 +52,13 @@ class Told:
     stages: dict[str, float] = field(default_factory=dict)
 
 
-async def read(runs: Path, sampler: str) -> list[Told]:
+async def read(runs: Path, sampler: str, rates: dict[str, Rates]) -> list[Told]:
     """Every measured trial of a run, in order."""
     loaded = load_spec(HERE / "task.yaml", [f"search.sampler={sampler}"])
     search = build(loaded, runs / sampler)
     search.dispatcher.allowance = Allowance(Limits(calls=0))  # what the bank lacks is an error
     search.dispatcher.calls.run = "compare"  # and what is read here is no use of the run's own
     cards = {name: endpoint.card for name, endpoint in search.dispatcher.endpoints.items()}
-    rates = {name: Rates(*speeds, 4) for name, speeds in (search.folder.trials.fact("rates") or {}).items()}
     measure = costs(cards, rates)
     told: list[Told] = []
     used: set[tuple[str, int]] = set()
@@ -100,7 +100,10 @@ def volumes(told: list[Told], reference: tuple[float, ...], rows: np.ndarray) ->
 
 async def main(runs: Path) -> None:
     """Compare and print a JSON of everything that the README shows."""
-    found = {sampler: await read(runs, sampler) for sampler in SAMPLERS}
+    first = RunFolder.view(runs / SAMPLERS[0])  # each run has probed for itself; seconds compare at one speed only
+    rates = {name: Rates(*speeds, 4) for name, speeds in first.trials.fact("rates").items()}
+    first.close()
+    found = {sampler: await read(runs, sampler, rates) for sampler in SAMPLERS}
     spend = min(told[-1].spent for told in found.values())
     equal = {sampler: [trial for trial in told if trial.spent <= spend] for sampler, told in found.items()}
     n = len(next(iter(found.values()))[0].values)
