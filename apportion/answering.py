@@ -8,7 +8,7 @@ import json
 import sys
 import tempfile
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,7 @@ from apportion.envs.rollout import Rollout
 from apportion.envs.stage import Example
 from apportion.errors import ApportionError, SpecError
 from apportion.graphs.graph import Graph
-from apportion.spec import TaskSpec
+from apportion.spec import TaskSpec, plugins
 from apportion.spec.problems import dotted
 from apportion.spec.schema import ModelSpec, StageSpec
 from apportion.spec.types import Model
@@ -59,6 +59,17 @@ def needs_of(spec: TaskSpec, graph: Graph) -> tuple[str, ...]:
         text for stage in spec.stages if stage.name in graph.stages for text in (stage.system or "", stage.prompt)
     ]
     return tuple(dict.fromkeys(name for text in prompts for name in names(text) if name not in graph.stages))
+
+
+def plug_in(paths: Sequence[str]) -> None:
+    """Run the Python files that add the roles of a graph.
+
+    Raises:
+        SpecError: one of them cannot be run.
+    """
+    faults = [f"plugins: {text}." for _, text in plugins.findings(paths, Path())]
+    if faults:
+        raise SpecError(faults)
 
 
 class Answerer:

@@ -65,7 +65,10 @@ def _run(arguments: argparse.Namespace) -> int:
     search.study.on_trial = view.on_trial
     code = OK
     if search.finished:
-        console.say(f"The search in {out} is done: nothing to buy.")
+        console.say(
+            f"The search in {out} is done: nothing to buy. Its test split is used, so it does not go on, whatever its "
+            "limits; search again into another --out, with `bank` for what was bought."
+        )
         asyncio.run(search.close())
     else:
         console.say(f"{loaded.spec.name}: {_graphs(search.study.plan.space)} in the space; run folder {out}")

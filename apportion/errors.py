@@ -6,6 +6,7 @@ ApportionError
   StoreError           the run folder or the bank cannot be used: changed spec, locked, newer format, disk full
   WorkerError          one attempt at one call failed: kind, HTTP status, whether a retry can help
   EvaluatorError       an evaluator raised: its name and the example
+  RoleError            an operator of a role raised: its name and what
   LimitReached         the search's own limit; ends a study, is not a failure
 
 A message states the law, the value and the remedy, in one line.
@@ -46,6 +47,10 @@ class StoreError(ApportionError):
 
 class EvaluatorError(ApportionError):
     """An evaluator raised on an example."""
+
+
+class RoleError(ApportionError):
+    """The operator of a role raised."""
 
 
 class LimitReached(ApportionError):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from string import Template
 
@@ -32,6 +33,10 @@ $task
 GRAPH = r"""
 $graph
 """
+
+PLUGINS = r"""
+$plugins
+"""
 '''
 
 PYTHON = f'''\
@@ -44,12 +49,13 @@ import json
 import sys
 from pathlib import Path
 
-from apportion.answering import Answerer, script
+from apportion.answering import Answerer, plug_in, script
 from apportion.graphs.graph import Graph
 {PARTS}
 
 def answerer() -> Answerer:
     """The graph, ready to answer: `async with answerer() as ready: rollout = await ready.answer(fields)`."""
+    plug_in(json.loads(PLUGINS))
     return Answerer(json.loads(TASK), Graph.from_json(GRAPH), base=Path(__file__).parent)
 
 
@@ -68,10 +74,11 @@ import json
 import sys
 from pathlib import Path
 
-from apportion.answering import Answerer, script
+from apportion.answering import Answerer, plug_in, script
 from apportion.envs.langgraph import to_langgraph
 from apportion.graphs.graph import Graph
 {PARTS}
+plug_in(json.loads(PLUGINS))
 answerer = Answerer(json.loads(TASK), Graph.from_json(GRAPH), base=Path(__file__).parent)
 app = to_langgraph(answerer.graph, answerer.environment)
 
@@ -94,7 +101,7 @@ def to_file(folder: RunFolder, form: str, path: Path, number: int | None = None)
         ApportionError: there is no such trial, the file exists, or it cannot be written.
     """
     trial = _trial(folder, number)
-    text = _text(folder.spec, trial, form)
+    text = _text(folder.spec, trial, form, folder.trials.fact("plugins") or [])
     try:
         with path.open("x", encoding="utf-8") as file:
             file.write(text)
@@ -150,7 +157,7 @@ def _trial(folder: RunFolder, number: int | None) -> Trial:
     return summary.by_number(number)
 
 
-def _text(spec: TaskSpec, trial: Trial, form: str) -> str:
+def _text(spec: TaskSpec, trial: Trial, form: str, plugins: Sequence[str]) -> str:
     graph = trial.graph
     if form == "json":
         return graph.to_json() + "\n"
@@ -162,4 +169,5 @@ def _text(spec: TaskSpec, trial: Trial, form: str) -> str:
         fields=" ".join(f'"{name}=..."' if " " in name else f"{name}=..." for name in needs_of(spec, graph)),
         task=json.dumps(parts_of(spec, graph), indent=2),
         graph=graph.to_json(),
+        plugins=json.dumps(plugins),
     )

@@ -10,17 +10,22 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
 import apportion
-from apportion.answering import Answerer, parts_of
+from apportion.answering import Answerer, needs_of, parts_of
 from apportion.cli import main
+from apportion.envs.roles import OPERATORS
 from apportion.errors import ApportionError, SpecError
+from apportion.export import _text
 from apportion.graphs.drawing.graphs import to_mermaid
 from apportion.graphs.graph import Graph, Node
+from apportion.graphs.roles import ROLES
 from apportion.run import RunFolder
-from apportion.spec import TaskSpec, load_spec
+from apportion.search.trial import Trial
+from apportion.spec import TaskSpec, load_spec, plugins
 from tests.support import Task, rows, server_process, write_task
 
 KEY = "sk-canary-77d0c2b19e"
@@ -226,3 +231,30 @@ def test_a_bank_is_kept_and_another_forgotten(url: str, tmp_path: Path) -> None:
         asyncio.run(ask(tmp_path / "bank.sqlite"))
     assert rows(tmp_path / "bank.sqlite", "SELECT count(*) FROM attempt") == [(1,)]
     asyncio.run(ask(None))
+
+
+@patch.dict(ROLES)
+@patch.dict(OPERATORS)
+def test_a_file_brings_the_roles_of_plugins_along(url: str, tmp_path: Path) -> None:
+    plugin = tmp_path / "own_roles.py"
+    plugin.write_text(
+        "import apportion\n"
+        "from apportion.envs.roles import Job, NodeRun, Role\n"
+        "async def echo(job: Job) -> NodeRun:\n"
+        "    return NodeRun('ok', job.candidates[:1])\n"
+        "apportion.add_role('exported_echo', Role('kept', 1, calls_model=False), echo)\n"
+    )
+    plugins.run(plugin)
+    task = write_task(tmp_path, url)
+    spec = load_spec(task).spec
+    stage = spec.stages[-1].name
+    model = spec.stages[-1].models[0]
+    graph = Graph((Node("d", stage, "generator", model), Node("e", stage, "exported_echo", inputs=("d",))))
+    text = _text(spec, Trial(0, "own", baseline=False, graph=graph), "python", [str(plugin)])
+    file = tmp_path / "best.py"
+    file.write_text(text)
+    code, out, err = execute(file, *(f"{name}=x" for name in needs_of(spec, graph)))
+    assert (code, err) == (0, "") and out
+    plugin.unlink()
+    code, out, err = execute(file, *(f"{name}=x" for name in needs_of(spec, graph)))
+    assert (code, out) == (2, "") and err.startswith("plugins: must be a Python file that can be run")

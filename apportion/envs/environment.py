@@ -15,6 +15,7 @@ from apportion.envs.rollout import Candidate, NodeRun, Rollout, merged
 from apportion.envs.sandbox import Sandbox
 from apportion.envs.stage import Example, Stage
 from apportion.envs.worker import Message, Sampling
+from apportion.errors import ApportionError, RoleError
 from apportion.graphs.graph import Graph, Node
 from apportion.graphs.roles import ROLES
 from apportion.store.calls import Draw, DrawStatus, Spender
@@ -139,7 +140,7 @@ class _Run:
             node.stage in self._weighed,
             self._environment.sandbox,
         )
-        return await OPERATORS[node.role](job)
+        return await _operated(job)
 
     def _values(self, ended: Mapping[str, NodeRun]) -> dict[str, object]:
         """What prompts may name: the fields, and the answers of the stages that have ended."""
@@ -153,3 +154,14 @@ class _Run:
 def value_of(run: NodeRun) -> str | None:
     """What later stages read of a stage's last node."""
     return run.candidates[0].value if run.candidates else None
+
+
+async def _operated(job: Job) -> NodeRun:
+    """What a role does. Whatever an operator of the user's raises is the user's mistake, and ends the search as one."""
+    try:
+        return await OPERATORS[job.node.role](job)
+    except ApportionError:
+        raise
+    except Exception as error:
+        said = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise RoleError(f"a role must not raise, but {job.node.role!r} does: {said}; mend it.") from error

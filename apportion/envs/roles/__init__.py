@@ -7,6 +7,8 @@ What a role needs and gives is data in `apportion.graphs.roles`.
 
 from __future__ import annotations
 
+import inspect
+
 from apportion.envs.roles import prompts
 from apportion.envs.roles.critic import criticise
 from apportion.envs.roles.decider import decide
@@ -53,8 +55,12 @@ def add_role(name: str, role: Role, operator: Operator, prompt: str | None = Non
         prompt: template of `{task}` and `{candidates}` for an operator that calls `Job.dressed`.
 
     Raises:
-        GraphError: the name is taken by a different role, or the prompt cannot be filled in.
+        GraphError: it is no role or no coroutine function, the name is taken by a different role, or the prompt cannot
+            be filled in.
     """
+    if not isinstance(role, Role) or not inspect.iscoroutinefunction(operator):
+        text = f"a role must be a Role with an `async def`, but {name!r} has {str(role)[:40]} and {str(operator)[:40]}"
+        raise GraphError(f"{text}; mend it.")
     known = OPERATORS.get(name)
     if known is not None and (_place(known), prompts.added.get(name)) != (_place(operator), prompt):
         raise GraphError(f"a role is added once, but {name!r} is there and does something else; choose another name.")

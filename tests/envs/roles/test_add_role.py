@@ -11,12 +11,14 @@ import pytest
 
 import apportion
 from apportion.envs import parsers
-from apportion.envs.environment import Environment
+from apportion.envs.environment import Environment, _operated
 from apportion.envs.roles import OPERATORS, Job, NodeRun, Role, add_role, prompts
 from apportion.envs.stage import Example, Stage
 from apportion.envs.worker import Sampling
-from apportion.errors import GraphError
+from apportion.errors import GraphError, RoleError
+from apportion.graphs.graph import Node
 from apportion.graphs.roles import ROLES
+from apportion.store.calls import Draw
 from tests.envs.roles.kit import cards, play
 from tests.envs.roles.test_conformance import World, assert_sound, graph_of
 
@@ -105,6 +107,8 @@ REFUSED: dict[str, tuple[tuple[Any, ...], str]] = {
         ("voter", ROLES["voter"], repeat),
         "a role is added once, but 'voter' is there and does something else; choose another name.",
     ),
+    "no role": (("new", "new", repeat), "a role must be a Role with an `async def`, but 'new' has new and <function"),
+    "no coroutine": (("new", REPEAT, cards), "a role must be a Role with an `async def`, but 'new' has Role("),
     "no name": (
         ("../voter", REPEAT, repeat),
         "a role's name must be a lower-case word such as 'debater', got '../voter'; ",
@@ -139,3 +143,20 @@ def test_a_role_without_a_prompt_that_wants_one_is_told() -> None:
     add_role("asker", REPEAT, ask)
     with pytest.raises(GraphError, match="needs a prompt, but 'asker' has none; give it to add_role"):
         play("asker", lambda prompt, index: "4", "4")
+
+
+def test_what_a_users_operator_raises_is_told_in_one_line() -> None:
+    async def stumble(job: Job) -> NodeRun:
+        raise ZeroDivisionError("two\nlines")
+
+    add_role("stumbler", REPEAT, stumble)
+    job = Job(
+        Node("n", "s", "stumbler", "m"), Stage("s", "q", parsers.text, Sampling(0.0, 8)), {}, 0, cards("4"), never_sold
+    )
+    with pytest.raises(RoleError) as error:
+        asyncio.run(_operated(job))
+    assert str(error.value) == "a role must not raise, but 'stumbler' does: ZeroDivisionError: two lines; mend it."
+
+
+async def never_sold(model: str, messages: object, sampling: Sampling, index: int) -> Draw:
+    raise AssertionError("nothing is asked for")
