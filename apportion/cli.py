@@ -222,7 +222,9 @@ def _cases(cases: list[dict[str, object]], *, as_json: bool) -> int:
 
 
 def _graphs(space: SearchSpace) -> str:
-    return f"{space.size} graphs" if space.listable else f"at most {space.settings} graphs"
+    if space.listable:
+        return f"{space.size} graphs"
+    return f"at most {space.settings} graphs" if space.settings < 10**15 else "more graphs than can be counted"
 
 
 def _load(arguments: argparse.Namespace) -> LoadedSpec:

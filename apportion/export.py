@@ -5,6 +5,7 @@ A file that runs holds the graph, its models and its stages, never a key. It nee
 
 from __future__ import annotations
 
+import contextlib
 import json
 import warnings
 from collections.abc import Sequence
@@ -108,6 +109,8 @@ def to_file(folder: RunFolder, form: str, path: Path, number: int | None = None)
     except FileExistsError:
         raise ApportionError(f"a file is not written over, but {path} exists; name another, or remove it.") from None
     except OSError as error:
+        with contextlib.suppress(OSError):
+            path.unlink()  # of a full disk half a file is left, which would stand in the way of the next try
         raise ApportionError(f"`TARGET` must be writable, but {error.strerror}: {path}; name another.") from None
     return trial
 

@@ -134,5 +134,5 @@ def test_refused_proposals_are_counted(result: Result) -> None:
 
 
 def test_nothing_is_said_where_nothing_was_refused(result: Result) -> None:
-    clean = replace(result.summary, trials=result.baselines)
+    clean = replace(result.summary, trials=result.baselines, closing=None)
     assert clean.refused == {} and refusals(clean) == [] and "not measured" not in repr(Result(clean))

@@ -159,7 +159,10 @@ def value_of(run: NodeRun) -> str | None:
 async def _operated(job: Job) -> NodeRun:
     """What a role does. Whatever an operator of the user's raises is the user's mistake, and ends the search as one."""
     try:
-        return await OPERATORS[job.node.role](job)
+        run = await OPERATORS[job.node.role](job)
+        if not isinstance(run, NodeRun):
+            raise TypeError(f"it gave {type(run).__name__}, not a NodeRun")
+        return run
     except ApportionError:
         raise
     except Exception as error:

@@ -150,8 +150,8 @@ class SearchSpace:
         """
         if not self.listable:
             raise GraphError(
-                f"a stage's graphs are listed up to {MOST_LISTED} settings, and this space has {self.settings:.3g} in "
-                "all; use fewer slots, or a sampler other than grid."
+                f"a stage's graphs are listed up to {MOST_LISTED} settings, and this space has some "
+                f"10^{math.log10(self.settings):.0f} in all; use fewer slots, or a sampler other than grid."
             )
         params: dict[str, Value] = {}
         for points in reversed(self._stage_points):

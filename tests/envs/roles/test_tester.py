@@ -162,3 +162,8 @@ def test_any_reply_is_read_without_a_fault(said: str) -> None:
 )
 def test_code_is_the_first_block_or_the_whole_text(text: str, found: str) -> None:
     assert code_in(text) == found
+
+
+def test_a_megabyte_of_backticks_is_read_in_one_pass() -> None:
+    text = "`" * 1_000_000
+    assert code_in(text) == text  # minutes, if each fence were tried against each
