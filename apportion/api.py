@@ -114,8 +114,8 @@ class Result:
     def share_of_spend(self) -> dict[str, dict[str, float]]:
         """Share of the FLOPs of the best graph's answers by stage and model, 1 in all.
 
-        On paper, with the lengths of the run's draws, of an answer that gets through every stage: the store keeps what
-        an answer has cost, not what each of its nodes did.
+        On paper, with the lengths of the run's draws and the share of possible calls that was made: the store keeps
+        what an answer has cost, not what each of its nodes did.
 
         Raises:
             ApportionError: there is no winner.

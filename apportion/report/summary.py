@@ -95,7 +95,7 @@ class Summary:
     def shares(self, graph: Graph) -> dict[str, float]:
         """Share of an answer's FLOPs that each node has, by id: on paper, with the lengths of the run's draws.
 
-        Of an answer that gets through every stage: where one gives no value, the later ones cost nothing.
+        Calls that a role was seen to leave out, as where an earlier stage gave no value, are left out in proportion.
         """
         return shares(graph, self.cards, self.lengths)
 
