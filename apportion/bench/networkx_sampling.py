@@ -16,7 +16,7 @@ import networkx as nx
 from apportion.graphs.graph import Graph, Node, calls_of
 from apportion.graphs.parameters import Value
 from apportion.graphs.roles import ROLES
-from apportion.graphs.slots import FINAL, NO, YES, SlotStage
+from apportion.graphs.slots import ABSENT, FINAL, NO, YES, SlotStage
 from apportion.graphs.space import SearchSpace
 from apportion.graphs.templates import TemplateStage
 
@@ -61,6 +61,7 @@ class NetworkxSampler:
             walked = [slots.pop(choose([1.0] * len(slots))) for _ in walked]
         drawing = _Drawing(self, choose)
         present = drawing.buy(walked)
+        drawing.buy_points()
         for stage in _slotted(self.space):
             drawing.connect(stage, present[stage.name])
         return drawing.chosen
@@ -76,35 +77,31 @@ class _Drawing:
         self.chosen: dict[str, Value] = {name: p.values[0] for name, p in sampler.space.parameters.items()}
 
     def buy(self, walked: Sequence[tuple[SlotStage, int]]) -> dict[str, list[int]]:
-        """Choose models and samples; the slots of each stage that got one, in the order in which they did."""
-        stages, templates = _slotted(self._of.space), _templates(self._of.space)
-        finals = {s.name: [self._price(s, model) for model in s.deciding_models] for s in stages if s.deciding_models}
-        points = {stage.name: [self._point_price(stage, point) for point in stage.points()] for stage in templates}
+        """Choose models and samples; the slots of each stage that are there, in the order in which they were bought."""
+        stages = _slotted(self._of.space)
         if self._of.budget is not None:
-            kept = sum(map(self._cheapest, stages)) + sum(min(costs) for costs in (*finals.values(), *points.values()))
-            self._free = self._of.budget * (1 + SLACK) - kept
+            kept = sum(map(self._cheapest, stages)) + sum(map(self._kept, stages))
+            self._free = self._of.budget * (1 + SLACK) - kept - sum(min(self._points(t)) for t in self._templates())
         present: dict[str, list[int]] = {stage.name: [] for stage in stages}
         for stage, slot in walked:
-            if not present[stage.name]:
+            if slot == 1:
                 self._free += self._cheapest(stage)
             if self._buy_slot(stage, slot):
                 present[stage.name].append(slot)
-        for stage in stages:
-            if costs := finals.get(stage.name):
-                covered = self._covered(costs)
-                model = self._take(f"{stage.name}.{FINAL}.model", [stage.deciding_models[i] for i in covered])
-                self._free += min(costs) - costs[stage.deciding_models.index(str(model))]
-        for template in templates:
-            costs, listed = points[template.name], list(template.points())
-            covered = self._covered(costs)
+        return present
+
+    def buy_points(self) -> None:
+        """Choose what stages of templates are."""
+        for template in self._templates():
+            costs, listed = self._points(template), list(template.points())
+            covered = [i for i, cost in enumerate(costs) if cost <= self._free + min(costs)]
             weights = [math.prod(self._of.probabilities[n][v] for n, v in listed[i].items()) for i in covered]
             place = covered[self._choose(weights)]
             self._free += min(costs) - costs[place]
             self.chosen |= listed[place]
-        return present
 
     def connect(self, stage: SlotStage, present: Sequence[int]) -> None:
-        """Choose temperatures, edges and roles; `present` is in the order in which slots were bought."""
+        """Choose what is not bought before; `present` is in the order in which slots were bought."""
         graph: nx.DiGraph[str] = nx.DiGraph()
         graph.add_nodes_from(map(str, range(1, stage.slots + 1)), width=0, scored=False, role="generator")
         graph.add_node(FINAL)
@@ -117,10 +114,14 @@ class _Drawing:
         for slot in range(1, stage.slots + 1):
             if stage.temperatures:
                 self._take(f"{stage.name}.{slot}.temperature", list(map(float, stage.temperatures)))
-        hears = any(ROLES[r].comments == "reads" and ROLES[r].least < 2 for r in stage.final)
+        self._free += self._kept(stage)
+        covered = [model for model in stage.deciding_models if self._price(stage, model) <= self._free]
+        final = [role for role in stage.final if covered or not ROLES[role].calls_model]
+        hears = any(ROLES[r].comments == "reads" and ROLES[r].least < 2 for r in final)
         for place in [place for place in nx.topological_sort(graph) if place in useful]:
             self._cast(stage, graph, place, deaf=not hears and graph.has_edge(place, FINAL))
-        self._take(f"{stage.name}.{FINAL}.role", _fitting(stage.final, graph, FINAL))
+        if ROLES[str(self._take(f"{stage.name}.{FINAL}.role", _fitting(final, graph, FINAL)))].calls_model:
+            self._free -= self._price(stage, str(self._take(f"{stage.name}.{FINAL}.model", covered)))
 
     def _connect_final(self, stage: SlotStage, graph: nx.DiGraph[str], present: Sequence[int]) -> None:
         """Choose what the final node reads, given that it reads something."""
@@ -170,22 +171,33 @@ class _Drawing:
     def _buy_slot(self, stage: SlotStage, slot: int) -> bool:
         least, most = stage.samples
         covered = [model for model in stage.models if self._price(stage, model) * least <= self._free]
-        if not covered:
+        model = str(self._take(f"{stage.name}.{slot}.model", covered if slot == 1 else [*covered, ABSENT]))
+        if model == ABSENT:
             return False
-        price = self._price(stage, str(self._take(f"{stage.name}.{slot}.model", covered)))
+        price = self._price(stage, model)
         enough = [n for n in range(least, most + 1) if price * n <= self._free]
         count = int(self._take(f"{stage.name}.{slot}.samples", enough)) if stage.samples != (1, 1) else 1
         self._free -= price * count
         return True
-
-    def _covered(self, costs: Sequence[float]) -> list[int]:
-        return [i for i, cost in enumerate(costs) if cost <= self._free + min(costs)]
 
     def _price(self, stage: SlotStage | TemplateStage, model: str) -> float:
         return self._of.prices.get((stage.name, model), 0.0)
 
     def _cheapest(self, stage: SlotStage) -> float:
         return min(self._price(stage, model) for model in stage.models) * stage.samples[0]
+
+    def _kept(self, stage: SlotStage) -> float:
+        """What is kept back for a final node that cannot do without a model."""
+        if stage.decides_by_code or not stage.deciding_models:
+            return 0.0
+        return min(self._price(stage, model) for model in stage.deciding_models)
+
+    def _templates(self) -> list[TemplateStage]:
+        return [stage for stage in self._of.space.stages if isinstance(stage, TemplateStage)]
+
+    def _points(self, stage: TemplateStage) -> list[float]:
+        """What each distinct choice of a stage of templates costs."""
+        return [self._point_price(stage, point) for point in stage.points()]
 
     def _point_price(self, stage: TemplateStage, point: Mapping[str, Value]) -> float:
         above = [Node(name, name, "generator", "m") for name in stage.reads]
@@ -210,7 +222,3 @@ def _fitting(roles: Sequence[str], graph: nx.DiGraph[str], slot: str) -> list[st
 
 def _slotted(space: SearchSpace) -> list[SlotStage]:
     return [stage for stage in space.stages if isinstance(stage, SlotStage)]
-
-
-def _templates(space: SearchSpace) -> list[TemplateStage]:
-    return [stage for stage in space.stages if isinstance(stage, TemplateStage)]

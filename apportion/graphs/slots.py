@@ -1,7 +1,7 @@
 """A stage that is searched freely: up to K slots, edges between them, and a final node that gives the stage's text.
 
-A slot that no path leads from to the final node is absent. One that reads no other is a generator; the others play the
-role that is chosen for them.
+The first slot is there; any other may be absent, and is as good as absent where no path leads from it to the final
+node. A slot that reads no other is a generator; the others play the role that is chosen for them.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from apportion.graphs.parameters import Choice, Count, Parameter, Params, Value
 from apportion.graphs.roles import ROLES
 
 FINAL = "final"
+ABSENT = "absent"
 NO, YES = "no", "yes"
 
 
@@ -79,12 +80,17 @@ class SlotStage:
             return ()
         return self.final_models or self.models
 
+    @property
+    def decides_by_code(self) -> bool:
+        """Whether the final node always has a role that calls no model."""
+        return any(not ROLES[role].calls_model and _modest(role, reading=False) for role in self.final)
+
     @cached_property
     def parameters(self) -> dict[str, Parameter]:
         """`1.model`, `1.samples`, …, `1.role`, the edges `1>2` and `1>final`, `final.role`, `final.model`."""
         found: dict[str, Parameter] = {}
         for slot in range(1, self.slots + 1):
-            found[f"{slot}.model"] = Choice(self.models)
+            found[f"{slot}.model"] = Choice(self.models if slot == 1 else (*self.models, ABSENT))
             if self.samples != (1, 1):
                 found[f"{slot}.samples"] = self.count
             if self.temperatures:
@@ -117,7 +123,9 @@ class SlotStage:
         return arranged([self._node(place, own, reads[place], upstream) for place in reads if place in used])
 
     def choices(self, nodes: Sequence[Node]) -> dict[str, Value]:
-        """Parameters that give such nodes, the last of which is the final one; absent slots take first values.
+        """Parameters that give such nodes, the last of which is the final one.
+
+        The rest of the slots are absent; what else is theirs has its first value.
 
         Raises:
             GraphError: the nodes are not of this stage's space.
@@ -127,6 +135,7 @@ class SlotStage:
             raise GraphError(f"{self.name!r} has {self.slots} slots, but the graph has {len(drafts)}; leave some out.")
         place = {node.id: str(i) for i, node in enumerate(drafts, 1)} | {last.id: FINAL}
         found: dict[str, Value] = {name: parameter.values[0] for name, parameter in self.parameters.items()}
+        found |= {f"{self.name}.{slot}.model": ABSENT for slot in range(max(1, len(drafts)) + 1, self.slots + 1)}
         for node in nodes:
             at = f"{self.name}.{place[node.id]}"
             given: dict[str, Value | None] = {"model": node.model, "temperature": node.temperature}
@@ -160,8 +169,8 @@ class SlotStage:
         yield from _settings(list(self.parameters.items()))
 
     def _edges(self, own: Params) -> dict[str, list[str]]:
-        """What each place reads, final last."""
-        places = [str(slot) for slot in range(1, self.slots + 1)]
+        """What each place that is there reads, final last."""
+        places = [str(slot) for slot in range(1, self.slots + 1) if own.get(f"{slot}.model") != ABSENT]
         return {
             place: [source for source in places if own.get(f"{source}>{place}") == YES] for place in (*places, FINAL)
         }
@@ -235,6 +244,8 @@ def _check(stage: SlotStage) -> None:
             raise GraphError(f"a slot that reads others must be one of {', '.join(known)}, got {name!r}; choose these.")
     if stage.slots < 1 or not stage.final or not stage.models:
         raise GraphError(f"a stage needs a slot, a model and a final role, but {stage.name!r} lacks one; add it.")
+    if ABSENT in (*stage.models, *stage.final_models):
+        raise GraphError(f"a model must not be named {ABSENT!r}, but one of {stage.name!r} is; give it another name.")
     least, most = stage.samples
     if not 1 <= least <= most:
         raise GraphError(f"`samples` must be from 1 upwards, got [{least}, {most}] in {stage.name!r}; mend it.")

@@ -20,7 +20,7 @@ from optuna.trial import FrozenTrial, TrialState
 from apportion.errors import GraphError
 from apportion.graphs.parameters import Value
 from apportion.graphs.probabilistic import ProbabilisticGraph
-from apportion.graphs.slots import NO, YES
+from apportion.graphs.slots import ABSENT, NO, YES
 from apportion.graphs.space import SearchSpace
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ class Settings:
 
     Attributes:
         edge: probability of every edge at the start; None is the sparse prior of Agent-REINFORCE, 0.119.
+        absent: probability at the start that a slot is absent by choice; None is that of one model.
         lr: step of Adam, in logits.
         batch: graphs an update.
         baseline: what is taken from each utility: the mean of the others of its batch, a moving average over earlier
@@ -51,6 +52,7 @@ class Settings:
     """
 
     edge: float | None = 0.35
+    absent: float | None = None
     lr: float = 1.0
     batch: int = 8
     baseline: Literal["leave_one_out", "moving", "none"] = "leave_one_out"
@@ -62,7 +64,7 @@ class Settings:
     fresh: bool = True
 
 
-GPTSWARM = Settings(edge=None, lr=0.1, batch=3, baseline="none", scaled=False, used=False, fresh=False)
+GPTSWARM = Settings(edge=None, absent=0.0, lr=0.1, batch=3, baseline="none", scaled=False, used=False, fresh=False)
 """As the released code of Agent-REINFORCE trains its baseline: vanilla REINFORCE of GPTSwarm, 3 graphs an update."""
 
 DRAWS, FLATTEN, MOST_FLATTENED = 16, 0.8, 20  # drawn at once in looking for a new graph; then logits shrink, and again
@@ -187,11 +189,20 @@ class ReinforceSampler(BaseSampler):
         self._keys: set[str] = set()
         self._average: float | None = None
         self.distribution.set_logits(torch.zeros_like(self.distribution.logits))
-        if self.settings.edge is not None:
-            start: dict[Value, float] = {NO: 1.0 - self.settings.edge, YES: self.settings.edge}
-            edges = [name for name, block in self.distribution.layout.blocks.items() if block.edge]
-            self.distribution.set_probabilities(dict.fromkeys(edges, start))
+        self.distribution.set_probabilities(self._start())
         self._adam = torch.optim.Adam(self.distribution.parameters(), lr=self.settings.lr, maximize=True)
+
+    def _start(self) -> dict[str, dict[Value, float]]:
+        """Probabilities that are not even at the start."""
+        edge, absent = self.settings.edge, self.settings.absent
+        start: dict[str, dict[Value, float]] = {}
+        for name, parameter in self._space.parameters.items():
+            values = parameter.values
+            if edge is not None and values == (NO, YES):
+                start[name] = {NO: 1.0 - edge, YES: edge}
+            elif absent is not None and values[-1] == ABSENT:
+                start[name] = dict.fromkeys(values, (1.0 - absent) / (len(values) - 1)) | {ABSENT: absent}
+        return start
 
     def _utility(self, trial: FrozenTrial, seen: Sequence[FrozenTrial], directions: Sequence[StudyDirection]) -> float:
         over = sum(max(0.0, violation) for violation in (trial.constraints or {}).values())

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from apportion.graphs.canonical import arranged
 from apportion.graphs.graph import Graph, Node
 from apportion.graphs.parameters import Value
-from apportion.graphs.slots import SlotStage
+from apportion.graphs.slots import ABSENT, YES, SlotStage
 from apportion.graphs.space import SearchSpace
 from tests.strategies import running_params, slot_stages
 
@@ -39,7 +39,8 @@ def test_keys_are_one_to_one_with_graphs() -> None:
         space = SearchSpace((stage,))
         forms: dict[tuple[object, ...], str] = {}
         for params in stage.points():
-            if "yes" in (value for name, value in params.items() if name.endswith("final")):
+            there = [slot for slot in range(1, stage.slots + 1) if params[f"s.{slot}.model"] != ABSENT]
+            if any(params[f"s.{slot}>final"] == YES for slot in there):
                 graph = space.build(params)
                 assert forms.setdefault(smallest(graph), graph.key) == graph.key
         assert len(set(forms.values())) == len(forms) == space.size
@@ -53,7 +54,10 @@ def moved_slots(draw: st.DrawFn) -> tuple[SearchSpace, dict[str, Value], dict[st
     space = SearchSpace((stage,))
     params = draw(running_params(space))
     places = [str(slot) for slot in range(1, stage.slots + 1)]
-    moves = dict(zip(places, draw(st.permutations(places)), strict=True)) | {"final": "final"}
+    there = [place for place in places if params[f"s.{place}.model"] != ABSENT]
+    first = draw(st.sampled_from(there))  # the first slot is there in any case
+    others = draw(st.permutations([place for place in places if place != first]))
+    moves = dict(zip((first, *others), places, strict=True)) | {"final": "final"}
     return space, params, {_moved(name, moves): value for name, value in params.items()}
 
 

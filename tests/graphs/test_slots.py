@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from apportion.errors import GraphError
 from apportion.graphs.graph import Graph, Node
 from apportion.graphs.parameters import Choice, Count, Value
-from apportion.graphs.slots import SlotStage
+from apportion.graphs.slots import ABSENT, YES, SlotStage
 from apportion.graphs.space import SearchSpace
 from apportion.graphs.templates import TemplateStage
 from tests.strategies import mixed_spaces, params, running_params
@@ -99,7 +99,7 @@ def test_parameters() -> None:
         "s.1.samples": Count(1, 2),
         "s.1.temperature": Choice((0.0, 0.7)),
         "s.1.role": Choice(("refiner", "fuser")),
-        "s.2.model": Choice(("small", "large")),
+        "s.2.model": Choice(("small", "large", "absent")),
         "s.2.samples": Count(1, 2),
         "s.2.temperature": Choice((0.0, 0.7)),
         "s.2.role": Choice(("refiner", "fuser")),
@@ -109,7 +109,7 @@ def test_parameters() -> None:
         "s.final.role": Choice(("voter", "decider")),
         "s.final.model": Choice(("small", "large")),
     }
-    assert SPACE.settings == 2**13
+    assert SPACE.settings == 2**12 * 3
 
 
 def test_a_chain() -> None:
@@ -221,9 +221,25 @@ def test_free_order_loses_nothing_and_gains_nothing() -> None:
     assert {fixed.build(p).key for p in fixed.grid()} == {free.build(p).key for p in free.grid()}
 
 
+def test_an_absent_slot_has_no_edges() -> None:
+    chain = SPACE.parse(CHAIN)
+    graph = SPACE.build({**chain, "s.2.model": ABSENT, "s.1>final": YES})
+    assert [node.id for node in graph.nodes] == ["s.1", "s.final"]
+    assert SPACE.params(graph)["s.2.model"] == ABSENT
+    with pytest.raises(GraphError, match="the final node must read a slot"):
+        SPACE.build({**chain, "s.2.model": ABSENT})
+    said_of_first = said(by=SPACE.parse, of={**chain, "s.1.model": ABSENT})
+    assert said_of_first.startswith("`s.1.model` must be one of small, large, got 'absent'")
+
+
+def test_no_model_is_named_as_what_is_absent() -> None:
+    with pytest.raises(GraphError, match="a model must not be named 'absent', but one of 's' is; give it another name"):
+        replace(STAGE, models=("small", "absent"))
+
+
 def test_a_large_space_is_not_listed() -> None:
     space = SearchSpace((SlotStage("s", ("a", "b"), 9, ("refiner", "fuser"), ("decider",)),))
-    assert not space.listable and space.size == space.settings == 2 ** (9 + 9 + 36 + 9 + 1)
+    assert not space.listable and space.size == space.settings == 2 ** (1 + 9 + 36 + 9 + 1) * 3**8
     assert said(by=space.point, of=0).startswith("a stage's graphs are listed up to 20000 settings, and this space has")
 
 

@@ -41,8 +41,8 @@ DRAWS_GRAPHS = ("grid", "reinforce", "gptswarm")
 SLOTS = SearchSpace((SlotStage("answer", ("small", "large"), 2, ("refiner",), ("voter",), (1, 2)),))
 TANGLED = SearchSpace((SlotStage("answer", ("small",), 3, ("refiner",), ("voter",), free_order=True),))
 """Of 512 settings most have a cycle."""
-HOPELESS = SearchSpace((SlotStage("answer", ("small",), 8, ("refiner",), ("voter",), free_order=True),))
-"""A random setting has 56 edges, and hardly ever no cycle."""
+HOPELESS = SearchSpace((SlotStage("answer", ("small",), 20, ("refiner",), ("voter",), free_order=True),))
+"""In a random setting half of the slots are there, with 45 edges, and hardly ever no cycle."""
 TWO = (ACCURACY, FLOPS)
 TRIALS = 14
 PROBLEM = Troubled()

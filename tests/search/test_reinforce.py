@@ -165,7 +165,7 @@ def test_parameters_that_the_user_gave_or_did_not_ask_for_are_not_learnt_from() 
     part.suggest_categorical("answer.1.model", ("small", "large"))
     study.tell(part, 1.0)
     sampler.fold(study)
-    assert torch.equal(sampler.distribution.logits, torch.zeros_like(sampler.distribution.logits))
+    assert torch.equal(sampler.distribution.logits, start(SLOTS, settings))
     study.tell(study.ask(SLOTS.distributions()), 1.0)
     sampler.fold(study)
     assert bool((sampler.distribution.logits != 0).any())
@@ -207,6 +207,7 @@ def by_hand(
 ) -> tuple[Tensor, Tensor]:
     """Gradient of the last batch, and logits after all, by the formulas of Adam (arXiv 1412.6980)."""
     distribution = ProbabilisticGraph(space)
+    distribution.set_logits(start(space, settings))
     m = v = torch.zeros_like(distribution.logits)
     gradient = m
     for step, (batch, advantage) in enumerate(zip(batches, advantages, strict=True), 1):
@@ -220,6 +221,11 @@ def by_hand(
         move = settings.lr * (m / (1 - 0.9**step)) / ((v / (1 - 0.999**step)).sqrt() + 1e-8)
         distribution.set_logits(distribution.logits.detach() + move)
     return gradient, distribution.logits.detach()
+
+
+def start(space: SearchSpace, settings: Settings) -> torch.Tensor:
+    """The logits before anything is learnt."""
+    return ReinforceSampler(space, 5, settings).distribution.logits.detach()
 
 
 def told(space: SearchSpace, settings: Settings, values: Sequence[float]) -> tuple[ReinforceSampler, list[FrozenTrial]]:
@@ -241,7 +247,8 @@ def test_updates_of_gptswarm_by_hand(space: SearchSpace) -> None:
     assert (GPTSWARM.lr, GPTSWARM.batch, GPTSWARM.baseline, GPTSWARM.entropy) == (0.1, 3, "none", 0.0)
     assert torch.allclose(sampler.distribution.logits.detach(), logits, atol=1e-12)
     one, _ = told(space, GPTSWARM, values[:3])
-    assert set(one.distribution.logits.detach().abs().round(decimals=6).tolist()) <= {0.0, 0.1}, "Adam's first step"
+    steps = one.distribution.logits.detach() - start(space, GPTSWARM)
+    assert set(steps.abs().round(decimals=6).tolist()) <= {0.0, 0.1}, "Adam's first step"
 
 
 VALUES = [0.2, 0.9, 0.4, 0.5, 0.3, 0.3, 0.3, 0.7]
@@ -278,6 +285,14 @@ def test_the_moving_average_moves_slowly() -> None:
 def test_equal_utilities_move_nothing(settings: Settings) -> None:
     sampler, _ = told(SLOTS, settings, [0.5] * settings.batch)
     assert torch.allclose(sampler.distribution.logits.detach(), folded(SLOTS, settings, ()), atol=1e-5)
+
+
+def test_where_it_starts() -> None:
+    assert start(SLOTS, replace(GPTSWARM, absent=None)).count_nonzero() == 0
+    probabilities = ReinforceSampler(SLOTS, 5, replace(GPTSWARM, edge=0.3, absent=0.4)).distribution.probabilities()
+    assert probabilities["answer.1>2"] == pytest.approx({"no": 0.7, "yes": 0.3})
+    others = {model: 0.6 / len(SLOTS.stages[0].models) for model in SLOTS.stages[0].models}
+    assert probabilities["answer.2.model"] == pytest.approx({**others, "absent": 0.4})
 
 
 def test_entropy_is_raised() -> None:

@@ -12,12 +12,14 @@ from apportion.graphs.drawing.graphs import fills
 from apportion.graphs.drawing.picture import INK, Arrow, Box, Picture, mixed
 from apportion.graphs.parameters import Value
 from apportion.graphs.roles import ROLES
-from apportion.graphs.slots import FINAL, YES, SlotStage
+from apportion.graphs.slots import ABSENT, FINAL, YES, SlotStage
 from apportion.graphs.space import SearchSpace, Stage
 
 Odds = Mapping[Value, float]
 LEAST = 0.02  # arrows that are less probable are left out
-SUBTITLE = "Most probable choices; the bolder an arrow, the more probable it is (below 2 % left out)."
+ALWAYS = 0.995  # a slot that is there so often is not said to be absent at times
+FAINTEST = 0.25  # of a box's colour where its slot is absent
+SUBTITLE = "Most probable choices; the bolder an arrow or a box, the more probable (arrows below 2 % left out)."
 
 
 def of_distribution(space: SearchSpace, probabilities: Mapping[str, Odds]) -> Picture:
@@ -49,18 +51,24 @@ def _slot(stage: SlotStage, place: str, odds: Mapping[str, Odds], colours: Mappi
     role, p = _most({"generator": fresh, **others})
     calls = ROLES[str(role)].calls_model
     asked = {key: odds[f"{place}.{key}"] for key in _SAID if calls and f"{place}.{key}" in odds}
+    there = _there(place, odds)
+    if "model" in asked:
+        asked["model"] = {model: q / max(there, LEAST) for model, q in asked["model"].items() if model != ABSENT}
     model = str(_most(asked["model"])[0]) if calls else None
-    lines = (f"{place}: {role} {p:.0%}", *_said(asked))
-    return Box(f"{stage.name}.{place}", lines, stage.name, colours[model], title=_title(stage, place, odds))
+    seldom = [f"there {there:.0%}"] if there < ALWAYS else []
+    lines = (f"{place}: {role} {p:.0%}", *seldom, *_said(asked))
+    fill = mixed(colours[model], FAINTEST + (1.0 - FAINTEST) * there)
+    return Box(f"{stage.name}.{place}", lines, stage.name, fill, title=_title(stage, place, odds))
 
 
 def _slot_arrows(stage: SlotStage, odds: Mapping[str, Odds], before: list[str]) -> list[Arrow]:
     """Edges between slots; and from earlier stages to each slot, as probable as it is that the slot answers afresh."""
     places = _places(stage)
-    edges = {(a, b): odds[f"{a}>{b}"].get(YES, 0.0) for a in places for b in places if f"{a}>{b}" in odds}
+    pairs = [(a, b) for a in places for b in places if f"{a}>{b}" in odds]
+    edges = {(a, b): _there(b, odds) * _read(a, b, odds) for a, b in pairs}
     found = [_arrow(f"{stage.name}.{a}", f"{stage.name}.{b}", p) for (a, b), p in edges.items() if p >= LEAST]
     for place in places[:-1]:
-        fresh = _fresh(stage, place, odds)
+        fresh = _there(place, odds) * _fresh(stage, place, odds)
         found += [_arrow(source, f"{stage.name}.{place}", fresh) for source in before if fresh >= LEAST]
     return found
 
@@ -72,10 +80,20 @@ def _template(stage: Stage, odds: Mapping[str, Odds], colours: Mapping[str | Non
     return Box(stage.name, lines, stage.name, colours[model], title=_title(stage, "", odds))
 
 
+def _there(place: str, odds: Mapping[str, Odds]) -> float:
+    """The probability that a slot is not absent."""
+    return 1.0 - odds.get(f"{place}.model", {}).get(ABSENT, 0.0)
+
+
+def _read(source: str, place: str, odds: Mapping[str, Odds]) -> float:
+    """The probability that a slot which is there reads another."""
+    return _there(source, odds) * odds[f"{source}>{place}"].get(YES, 0.0)
+
+
 def _fresh(stage: SlotStage, place: str, odds: Mapping[str, Odds]) -> float:
-    """The probability that a slot reads no other, and so is a generator."""
-    edges = (odds[f"{other}>{place}"] for other in _places(stage) if f"{other}>{place}" in odds)
-    return math.prod(1 - edge.get(YES, 0.0) for edge in edges)
+    """The probability that a slot which is there reads no other, and so is a generator."""
+    others = (other for other in _places(stage) if f"{other}>{place}" in odds)
+    return math.prod(1.0 - _read(other, place, odds) for other in others)
 
 
 def _places(stage: SlotStage) -> list[str]:

@@ -1,9 +1,9 @@
 """A distribution over the graphs of a search space: one logit a value of every parameter, an edge has one.
 
-Graphs are drawn as in Agent-REINFORCE (arXiv 2511.00086), many at a time: models within what is left of a nominal
-budget, edges under a sparse prior, roles in topological order given what they read. Every condition (a path to the
-final node, the roles' rules, the budget) holds by construction, so nothing is drawn again, and the log-probability is
-that of what was drawn.
+Graphs are drawn as in Agent-REINFORCE (arXiv 2511.00086), many at a time: which slots are there and their models,
+within what is left of a nominal budget; edges under a sparse prior; roles in topological order given what they read.
+Every condition (a path to the final node, the roles' rules, the budget) holds by construction, so nothing is drawn
+again, and the log-probability is that of what was drawn.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from apportion.graphs.space import SearchSpace
 from apportion.graphs.templates import TemplateStage
 
 EDGE_SHIFT = -2.0  # sigmoid(0 - 2) = 0.119: the sparse prior of Agent-REINFORCE's released code at temperature 1
-FAR = 1e4  # below any logit
+FAR = 1e4  # below the others, a logit is of what never happens
 MOST_LOGIT = 30.0  # sigmoid is 1 - 1e-13 there; more would only make gradients vanish
 
 
@@ -105,9 +105,10 @@ class ProbabilisticGraph(torch.nn.Module):
         """
         logits = self.logits.detach().clone()
         if most_readers is not None:
+            far = FAR + float(logits.max() - logits.min())
             for names in self._edges_by_source():
                 places = sorted((self.layout.blocks[name].start for name in names), key=lambda i: -float(logits[i]))
-                logits[places[most_readers:]] -= FAR  # which keeps their order for a final node that would read none
+                logits[places[most_readers:]] -= far  # which keeps their order for a final node that would read none
         with torch.no_grad():
             pruned = torch.func.functional_call(self, {"logits": logits}, (Greedy(threshold),))
         return self.params(pruned)[0]
@@ -121,6 +122,7 @@ class ProbabilisticGraph(torch.nn.Module):
 
     def entropy(self) -> Tensor:
         """Sum of the entropies of all parameters in nats, each by itself, before any rule or budget; differentiable."""
+        _check_finite(self.logits)
         total = torch.zeros((), dtype=self.logits.dtype)
         for block in self.layout.blocks.values():
             x = self.logits[block.where]
@@ -130,6 +132,7 @@ class ProbabilisticGraph(torch.nn.Module):
 
     def probabilities(self) -> dict[str, dict[Value, float]]:
         """Probability of every value of every parameter by itself, before any rule or budget."""
+        _check_finite(self.logits)
         with torch.no_grad():
             found: dict[str, dict[Value, float]] = {}
             for name, block in self.layout.blocks.items():
@@ -202,19 +205,30 @@ class ProbabilisticGraph(torch.nn.Module):
         """Make n graphs, whatever the way of choosing, and say how probable they are."""
         _check_finite(self.logits)
         walked = None if order is None else order.T.contiguous()
-        bought = self._market.buy(n, self.logits, chooser, walked, None if given is None else given.bought)
+        bought, free = self._market.buy(n, self.logits, chooser, walked, None if given is None else given.bought)
         made = Batch(sum(bought.point_log_p.values(), torch.zeros(n, dtype=self.logits.dtype)), order, bought)
         made.used_log_prob = made.log_prob
         start = 0
         for stage in self._slotted:
             own = slice(start, start + stage.slots)
-            self._make_stage(stage, own, made, chooser, None if given is None else given.slots[stage.name])
+            free = self._make_stage(stage, own, made, free, chooser, given)
             start = own.stop
         return made
 
-    def _make_stage(self, stage: SlotStage, own: slice, made: Batch, chooser: Chooser, old: StageBatch | None) -> None:
-        """Make the edges and roles of one stage, and add to the log-probabilities."""
+    def _make_stage(
+        self, stage: SlotStage, own: slice, made: Batch, free: Tensor, chooser: Chooser, given: Batch | None
+    ) -> Tensor:
+        """Make the edges and roles of one stage, and add to the log-probabilities.
+
+        Args:
+            own: the stage's slots among all.
+            free: n, of the budget.
+
+        Returns:
+            n, what is free of the budget now.
+        """
         maker, logits, bought, n = self._makers[stage.name], self.logits, made.bought, len(made)
+        old = None if given is None else given.slots[stage.name]
         present = bought.models[own] >= 0
         place = None
         if made.order is not None and stage.free_order:
@@ -238,21 +252,24 @@ class ProbabilisticGraph(torch.nn.Module):
             bought.samples[own] + stage.samples[0],
             useful,
             reach,
+            self._market.covers_final(stage.name, free),
             chooser,
         )
+        common = last_log_p + role_log_p
+        if stage.name in self._market.finals:
+            theirs = None if given is None else given.bought.finals[stage.name]
+            calls = maker.decides(stage_batch)
+            bought.finals[stage.name], final_log_p, free = self._market.buy_final(
+                stage.name, free, calls, logits, chooser, theirs
+            )
+            common = common + final_log_p
         made.slots[stage.name] = stage_batch
         edge_log_p, read_log_p = maker.edge_log_p(pair_logits, edges, could, useful)
         slot_log_p = bought.slot_log_p[own] + warmth_log_p
-        final_log_p = bought.final_log_p.get(stage.name, torch.zeros(n, dtype=logits.dtype))
-        common = last_log_p + role_log_p
-        made.log_prob = made.log_prob + common + edge_log_p + slot_log_p.sum(0) + final_log_p
-        made.used_log_prob = (
-            made.used_log_prob
-            + common
-            + read_log_p
-            + slot_log_p.where(useful, 0.0).sum(0)
-            + final_log_p.where(maker.decides(stage_batch), 0.0)
-        )
+        traced = slot_log_p.where(useful, bought.presence_log_p[own])
+        made.log_prob = made.log_prob + common + edge_log_p + slot_log_p.sum(0)
+        made.used_log_prob = made.used_log_prob + common + read_log_p + traced.sum(0)
+        return free
 
     def _temperatures(
         self, stage: SlotStage, n: int, chooser: Chooser, old: StageBatch | None

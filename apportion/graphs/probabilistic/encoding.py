@@ -24,14 +24,17 @@ def decoded(layout: Layout, batch: Batch) -> list[dict[str, Value]]:
     def enter(names: Sequence[str], table: Tensor) -> None:
         for name, row in zip(names, table.tolist(), strict=True):
             values = layout.blocks[name].values
-            columns[name] = [values[max(0, int(place))] for place in row]
+            columns[name] = [values[int(place)] for place in row]  # of models the last, at -1, is absence
 
     start = 0
     for stage in slotted:
         made, own = batch.slots[stage.name], slice(start, start + stage.slots)
         start = own.stop
-        tables = {"model": batch.bought.models[own], "samples": batch.bought.samples[own]}
-        for key, table in {**tables, "temperature": made.temperatures, "role": made.roles}.items():
+        tables = {
+            "model": batch.bought.models[own],
+            "samples": batch.bought.samples[own],
+        }  # -1 is the last value, absence
+        for key, table in {**tables, "temperature": made.temperatures, "role": made.roles.clamp(min=0)}.items():
             if names := slot_names(stage, key):
                 enter(names, table)
         if stage.pairs:
@@ -65,14 +68,15 @@ def encoded(layout: Layout, params: Sequence[Params], order: Sequence[Sequence[i
     nothing = torch.zeros(n, dtype=torch.float64)
     columns: dict[str, list[Tensor]] = {"model": [], "samples": []}
     slots: dict[str, StageBatch] = {}
-    bought = Bought(nothing, nothing, nothing)
+    bought = Bought(nothing, nothing, nothing, nothing)
     for stage in slotted:
         tables = {
             key: places(names) if (names := slot_names(stage, key)) else torch.zeros(stage.slots, n, dtype=torch.long)
             for key in ("model", "samples", "temperature", "role")
         }
-        for key, tensors in columns.items():
-            tensors.append(tables[key])
+        absent = torch.tensor([-1, *(len(stage.models) for _ in range(1, stage.slots))])[:, None]
+        columns["model"].append(tables["model"].where(tables["model"] != absent, -1))
+        columns["samples"].append(tables["samples"])
         edges = torch.zeros(stage.slots, stage.slots, n, dtype=torch.bool)
         if stage.pairs:
             pairs = torch.tensor(stage.pairs) - 1

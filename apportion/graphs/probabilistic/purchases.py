@@ -1,13 +1,14 @@
 """Buying models within a nominal budget: which model and how many samples each slot gets, and who goes without.
 
-As in Agent-REINFORCE (arXiv 2511.00086): slots are walked in order, each draws among the models that the rest of the
-budget covers, and from where none is covered on, slots are absent. What the first slot and the final node of every
-stage cost at least is kept back, so that each stage can answer.
+As in Agent-REINFORCE (arXiv 2511.00086): slots are walked in order, and each draws among the models that the rest of
+the budget covers. Other than there, a slot may be absent by choice, so that slots which nothing reads need not use up
+the budget; and a final node is paid for when its role is known, if it calls a model. What slot 1 of every stage costs
+at least, and a final node that cannot do without a model, is kept back, so that each stage can answer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -16,12 +17,13 @@ from torch import Tensor
 from apportion.errors import GraphError
 from apportion.graphs.graph import Graph, Node, calls_of
 from apportion.graphs.parameters import Value
-from apportion.graphs.probabilistic.choosing import Chooser, has_any, pick
+from apportion.graphs.probabilistic.choosing import Chooser, only, pick
 from apportion.graphs.probabilistic.layout import Layout, slot_names
-from apportion.graphs.slots import FINAL, SlotStage
+from apportion.graphs.slots import ABSENT, FINAL, SlotStage
 from apportion.graphs.space import SearchSpace
 from apportion.graphs.templates import TemplateStage
 
+LEAST = 1e-15  # probability of being there that is told from none
 SLACK = 1e-9  # of the budget: sums of floats must not refuse what is covered exactly
 
 Prices = Mapping[tuple[str, str], float]
@@ -33,18 +35,19 @@ class Bought:
     """What was bought. n graphs, N slots over all stages.
 
     Attributes:
-        models, samples: N x n; models is -1 for slots that went without.
-        finals, points: by stage name, n.
-        slot_log_p: N x n.
-        final_log_p, point_log_p: by stage name, n.
+        models, samples: N x n; models is -1 for slots that are absent.
+        finals: by stage name, n; 0 where the final node calls no model.
+        points: by stage name, n.
+        slot_log_p: N x n; `presence_log_p` is the part of it that says whether the slot is there.
+        point_log_p: by stage name, n.
     """
 
     models: Tensor
     samples: Tensor
     slot_log_p: Tensor
+    presence_log_p: Tensor
     finals: dict[str, Tensor] = field(default_factory=dict)
     points: dict[str, Tensor] = field(default_factory=dict)
-    final_log_p: dict[str, Tensor] = field(default_factory=dict)
     point_log_p: dict[str, Tensor] = field(default_factory=dict)
 
 
@@ -65,10 +68,14 @@ class Market:
         self._slotted = [stage for stage in space.stages if isinstance(stage, SlotStage)]
         self._stage = torch.tensor([i for i, stage in enumerate(self._slotted) for _ in range(stage.slots)])
         costs = [[prices.get((stage.name, model), 0.0) for model in stage.models] for stage in self._slotted]
-        self._price, self._is_model = _padded(costs)
+        self._absent = max(map(len, costs), default=0)  # the row behind those of the models, which costs nothing
+        self._price = torch.zeros(self._absent + 1, len(costs), dtype=torch.float64)
+        for k, row in enumerate(costs):
+            self._price[: len(row), k] = torch.tensor(row, dtype=torch.float64)
         self._count, self._is_count = _padded([[float(n) for n in stage.count.values] for stage in self._slotted])
         models = [name for stage in self._slotted for name in slot_names(stage, "model")]
-        self._model_at = _places(models, len(self._price), layout)
+        self._model_at, self._may_be = self._model_places(models, layout)
+        self._is_first = torch.tensor([slot == 1 for stage in self._slotted for slot in range(1, stage.slots + 1)])
         counts = [slot_names(stage, "samples") or (None,) * stage.slots for stage in self._slotted]
         self._count_at = _places([name for names in counts for name in names], len(self._count), layout)
         self._cheapest = torch.tensor(
@@ -77,72 +84,118 @@ class Market:
         )
         self._finals = {s.name: _costs(s, s.deciding_models, prices) for s in self._slotted if s.deciding_models}
         self._final_where = {name: layout.blocks[f"{name}.{FINAL}.model"].where for name in self._finals}
+        self._kept = {
+            s.name: 0.0 if s.decides_by_code else float(self._finals[s.name].min())
+            for s in self._slotted
+            if s.deciding_models
+        }
         templates = [stage for stage in space.stages if isinstance(stage, TemplateStage)]
         self._points = {stage.name: _point_costs(stage, prices) for stage in templates}
         self._point_at = {stage.name: _point_places(stage, layout) for stage in templates}
-        least = float(self._cheapest.sum()) + sum(
-            float(t.min()) for t in (*self._finals.values(), *self._points.values())
-        )
+        least = float(self._cheapest.sum()) + sum(self._kept.values())
+        least += sum(float(costs.min()) for costs in self._points.values())
         if budget is not None and not least <= budget * (1 + SLACK):
             raise GraphError(
                 f"the budget must cover one graph, but it is {budget:g} and the cheapest one costs {least:g}; raise it."
             )
         self._free = float("inf") if budget is None else budget * (1 + SLACK) - least
 
-    def buy(self, n: int, logits: Tensor, chooser: Chooser, order: Tensor | None, given: Bought | None) -> Bought:
-        """Buy for n graphs.
+    def buy(
+        self, n: int, logits: Tensor, chooser: Chooser, order: Tensor | None, given: Bought | None
+    ) -> tuple[Bought, Tensor]:
+        """Buy for n graphs all but the final nodes of stages of slots.
 
         Args:
             order: N x n, the order of the slots; None for their own.
+
+        Returns:
+            What was bought; and what is free of the budget, beyond what is kept back for final nodes: n.
         """
         free = torch.full((n,), self._free, dtype=logits.dtype)  # beyond what is kept back
-        begun = torch.zeros(len(self._slotted), n, dtype=torch.bool)
         model_logits, count_logits = logits[self._model_at], logits[self._count_at]
-        models, samples, log_ps = [], [], []
+        models, samples, log_ps, presence_log_ps = [], [], [], []
         for t in range(len(self._stage)):
             slot = torch.tensor([t]) if order is None else order[t]
-            at = slot.expand(1, n)
             kind = self._stage[slot] if len(self._slotted) > 1 else self._stage[:1]
-            stage = kind.expand(1, n)
-            first = ~begun.gather(0, stage)[0]
-            left = free + self._cheapest[kind] * first
+            left = free + self._cheapest[kind] * self._is_first[slot]
             price, count = self._price[:, kind], self._count[:, kind]
-            covered = (price * count[:1] <= left) & self._is_model[:, kind]
-            old_model, old_sample = (
-                (None, None) if given is None else (x.gather(0, at)[0] for x in (given.models, given.samples))
-            )
+            covered = (price * count[:1] <= left) & self._may_be[:, slot]
+            old_model, old_sample = (None, None) if given is None else self._given(given, slot.expand(1, n))
             model, log_p = pick(chooser, model_logits[:, slot], covered, old_model)
-            here = has_any(covered)
+            here = model != self._absent
             unit = price.expand(-1, n).gather(0, model[None])
             enough = (unit * count <= left) & self._is_count[:, kind] & here
             sample, sample_log_p = pick(chooser, count_logits[:, slot], enough, old_sample)
-            spent = unit[0] * count.expand(-1, n).gather(0, sample[None])[0]
-            free = torch.where(here, left - spent, free)
-            begun.scatter_(0, stage, (~first | here)[None])
-            models.append(torch.where(here, model, -1))
-            samples.append(torch.where(here, sample, 0))
+            free = left - unit[0] * count.expand(-1, n).gather(0, sample[None])[0]
+            models.append(model.where(here, -1))
+            samples.append(sample.where(here, 0))
             log_ps.append(log_p + sample_log_p)
-        bought = Bought(_in_slots(models, order, n), _in_slots(samples, order, n), _in_slots(log_ps, order, n))
-        for name, costs in self._finals.items():
-            theirs = None if given is None else given.finals[name]
-            bought.finals[name], bought.final_log_p[name], free = _one(
-                costs, logits[self._final_where[name]], free, chooser, theirs
-            )
+            presence_log_ps.append(self._presence(model_logits[:, slot], covered, here))
+        own = [_in_slots(rows, order, n) for rows in (models, samples, log_ps, presence_log_ps)]
+        bought = Bought(own[0], own[1], own[2], own[3])
         for name, costs in self._points.items():
+            left = free + costs.min()
             theirs = None if given is None else given.points[name]
-            bought.points[name], bought.point_log_p[name], free = _one(
-                costs, logits[self._point_at[name]].sum(1), free, chooser, theirs
+            point_logits = logits[self._point_at[name]].sum(1)
+            bought.points[name], bought.point_log_p[name] = pick(
+                chooser, point_logits[:, None], costs[:, None] <= left, theirs
             )
-        return bought
+            free = left - costs[bought.points[name]]
+        return bought, free
 
+    def covers_final(self, stage: str, free: Tensor) -> Tensor:
+        """n: whether a model of a stage's final node is covered; true where it has none.
 
-def _one(
-    costs: Tensor, logits: Tensor, free: Tensor, chooser: Chooser, given: Tensor | None
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Buy one of several things, the cheapest of which is kept back: which, its log-probability, and what is free."""
-    left = free + costs.min()
-    chosen, log_p = pick(chooser, logits[:, None], costs[:, None] <= left, given)
-    return chosen, log_p, left - costs[chosen]
+        Args:
+            free: n, of the budget, beyond what is kept back.
+        """
+        if stage not in self._finals:
+            return torch.ones_like(free, dtype=torch.bool)
+        return self._finals[stage].min() <= free + self._kept[stage]
+
+    def buy_final(
+        self, stage: str, free: Tensor, calls: Tensor, logits: Tensor, chooser: Chooser, given: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Buy the model of a stage's final node.
+
+        Args:
+            free: n, of the budget, beyond what is kept back.
+            calls: n, whether the final node calls a model.
+
+        Returns:
+            Places of the models, their log-probabilities, and what is free now: n each.
+        """
+        costs, left = self._finals[stage], free + self._kept[stage]
+        covered = (costs[:, None] <= left) & calls
+        model, log_p = pick(chooser, logits[self._final_where[stage]][:, None], covered, given)
+        return model.where(calls, 0), log_p, left - costs[model].where(calls, 0.0)
+
+    @property
+    def finals(self) -> Collection[str]:
+        """Stages whose final node may call a model."""
+        return self._finals.keys()
+
+    def _model_places(self, names: Sequence[str], layout: Layout) -> tuple[Tensor, Tensor]:
+        """Places of the logits of each slot's models and of its absence, rows x slots; and which rows it has."""
+        at = torch.zeros(self._absent + 1, len(names), dtype=torch.long)
+        may_be = torch.zeros_like(at, dtype=torch.bool)
+        for k, name in enumerate(names):
+            block = layout.blocks[name]
+            for place, value in enumerate(block.values):
+                row = self._absent if value == ABSENT else place
+                at[row, k], may_be[row, k] = block.start + place, True
+        return at, may_be
+
+    def _given(self, given: Bought, at: Tensor) -> tuple[Tensor, Tensor]:
+        """Rows of the models and samples that one slot a column has."""
+        model, sample = (table.gather(0, at)[0] for table in (given.models, given.samples))
+        return model.where(model >= 0, self._absent), sample
+
+    def _presence(self, logits: Tensor, covered: Tensor, here: Tensor) -> Tensor:
+        """n: log-probability of a slot's being there or not."""
+        absent_log_p = only(logits, covered).log_softmax(0)[self._absent]
+        here_log_p = torch.log(-torch.expm1(absent_log_p.clamp(max=-LEAST)))
+        return torch.where(here, here_log_p, absent_log_p)
 
 
 def _in_slots(rows: Sequence[Tensor], order: Tensor | None, n: int) -> Tensor:

@@ -91,10 +91,13 @@ class SlotMaker:
         # Whether some slots give anything but what they draw.
         self._marks = any(role.gives != "new" or "writes" in (role.scores, role.comments) for role in roles)
         self._final = Rules.of(stage.final)
-        self._final_hears = any(
-            ROLES[name].comments == "reads" and ROLES[name].least <= 1 and ROLES[name].scores != "reads"
+        hearing = [
+            ROLES[name]
             for name in stage.final
-        )
+            if ROLES[name].comments == "reads" and ROLES[name].least <= 1 and ROLES[name].scores != "reads"
+        ]
+        self._final_hears = bool(hearing)
+        self._code_hears = any(not role.calls_model for role in hearing)
         self._deciding = torch.tensor([ROLES[name].calls_model for name in stage.final])
         if stage.free_order and stage.slots > MOST_FREE:
             raise GraphError(
@@ -174,6 +177,7 @@ class SlotMaker:
         samples: Tensor,
         useful: Tensor,
         reach: Tensor | None,
+        paid: Tensor,
         chooser: Chooser,
     ) -> Tensor:
         """Choose the roles of the slots in topological order, then that of the final node, into `made`.
@@ -183,6 +187,7 @@ class SlotMaker:
             made: its roles are those that are given, if any.
             samples: K x n, numbers of samples.
             reach: as `edges` gives it.
+            paid: n, whether the final node can afford a model.
 
         Returns:
             n, their log-probability.
@@ -197,8 +202,9 @@ class SlotMaker:
             active = _row(useful, slot) & (width > 0)
             scored, commented = self._heard(out, reads)
             allowed = self._slots.feasible(width, scored, commented) & active
-            if not self._final_hears:
-                allowed = allowed & ~(self._slots.writes_comments[:, None] & _row(made.last, slot))
+            if not self._code_hears:
+                deaf = _row(made.last, slot) & ~(paid & self._final_hears)
+                allowed = allowed & ~(self._slots.writes_comments[:, None] & deaf)
             own = logits[:, slot].view(len(logits), -1)
             if self._fuser is not None:
                 allowed, own = self._by_fuser_rule(own, allowed, has_any(reads & out.fusers))
@@ -212,6 +218,7 @@ class SlotMaker:
         made.roles = roles
         last = made.last
         final = self._final.feasible(_sum(last * out.widths), ~has_any(last & ~out.scored), has_any(last & out.critics))
+        final = final & (paid | ~self._deciding[:, None])
         made.final_role, log_p = pick(chooser, final_logits[:, None], final, made.final_role)
         return total + log_p
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,7 +26,7 @@ ODDS: dict[str, dict[Value, float]] = {
     "answer.1.model": {"small": 0.6, "large": 0.4},
     "answer.1.samples": {1: 0.5, 2: 0.5},
     "answer.1.role": {"refiner": 0.5, "critic": 0.5},
-    "answer.2.model": {"small": 0.2, "large": 0.8},
+    "answer.2.model": {"small": 0.18, "large": 0.72, "absent": 0.1},
     "answer.2.samples": {1: 0.25, 2: 0.75},
     "answer.2.role": {"refiner": 0.9, "critic": 0.1},
     "answer.1>2": {"no": 0.2, "yes": 0.8},
@@ -40,7 +42,12 @@ def test_the_most_probable_choices_are_said() -> None:
     assert {box.id: box.lines for box in picture.boxes} == {
         "find": ("vote 70%", "large 90%", "x3 80%"),
         "answer.1": ("1: generator 100%", "small 60%", "x1 50%"),
-        "answer.2": ("2: refiner 72%", "large 80%", "x2 75%"),  # 0.8 that it reads the other, 0.9 that it refines it
+        "answer.2": (
+            "2: refiner 72%",
+            "there 90%",
+            "large 80%",
+            "x2 75%",
+        ),  # 0.8 that it reads the other, 0.9 that it refines it
         "answer.final": ("final: voter 55%",),
     }
     assert "small 0.5, large 0.5" in picture.boxes[-1].title
@@ -50,9 +57,9 @@ def test_an_arrow_is_as_bold_as_it_is_probable() -> None:
     arrows = {(arrow.source, arrow.target): arrow for arrow in of_distribution(SPACE, ODDS).arrows}
     assert {ends: arrow.title.rpartition(" ")[2] for ends, arrow in arrows.items()} == {
         ("find", "answer.1"): "1",
-        ("find", "answer.2"): "0.2",
-        ("answer.1", "answer.2"): "0.8",
-        ("answer.2", "answer.final"): "1",
+        ("find", "answer.2"): "0.18",
+        ("answer.1", "answer.2"): "0.72",
+        ("answer.2", "answer.final"): "0.9",
     }
     by_width = sorted(arrows.values(), key=lambda arrow: arrow.width)
     assert [arrow.colour for arrow in by_width] == sorted((a.colour for a in arrows.values()), reverse=True)
@@ -66,8 +73,12 @@ def test_any_distribution_can_be_drawn(*, data: st.DataObject, free: bool) -> No
         name: {"no": 1 - yes[name], "yes": yes[name]} if name in yes else {v: 1 / len(p.values) for v in p.values}
         for name, p in space.parameters.items()
     }
+    there = {str(slot): 1.0 if slot == 1 else 2 / 3 for slot in range(1, 5)} | {"final": 1.0}
     picture = of_distribution(space, odds)
-    assert len(picture.arrows) == sum(p >= LEAST for p in yes.values())
+    ends = {name: name.removeprefix("s.").split(">") for name in yes}
+    assert len(picture.arrows) == sum(
+        p * math.prod(there[end] for end in ends[name]) >= LEAST for name, p in yes.items()
+    )
     assert picture.svg().startswith("<svg")
 
 

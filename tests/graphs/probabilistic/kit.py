@@ -59,6 +59,9 @@ CASES: dict[str, Case] = {
     "a budget of samples": Case(
         (SlotStage("s", ("a", "b"), 2, ("refiner",), DECIDERS, (1, 3), final_models=("a", "b")),), TWO, 7.0
     ),
+    "a final node that need not be paid": Case(
+        (SlotStage("s", ("a", "b"), 2, ("refiner", "critic"), ("voter", "decider"), final_models=("b", "a")),), TWO, 4.0
+    ),
     "critics": Case((SlotStage("s", ("a",), 3, ("refiner", "critic"), ("voter", "decider")),)),
     "deaf ends": Case((SlotStage("s", ("a",), 3, ("critic", "refiner", "ranker"), ("voter",)),)),
     "scores": Case(

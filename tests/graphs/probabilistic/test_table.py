@@ -24,7 +24,7 @@ FREE = SearchSpace((SlotStage("s", ("m",), 3, ("refiner",), ("decider",), free_o
 TABLE = """\
 solve.1: model small=0.50, large=0.50; samples 1=0.33, 2=0.33, 3=0.33; temperature 0.2=0.50, 1.0=0.50; \
 role refiner=0.50, fuser=0.50; to 2=0.12, final=0.12
-solve.2: model small=0.50, large=0.50; samples 1=0.33, 2=0.33, 3=0.33; temperature 0.2=0.50, 1.0=0.50; \
+solve.2: model small=0.33, large=0.33, absent=0.33; samples 1=0.33, 2=0.33, 3=0.33; temperature 0.2=0.50, 1.0=0.50; \
 role refiner=0.50, fuser=0.50; to final=0.12
 solve.final: role decider=1.00; model large=1.00
 answer: template single=0.50, vote=0.50; model small=1.00; samples 2=0.50, 3=0.50"""
