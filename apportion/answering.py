@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import sys
-import tempfile
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pydantic import ValidationError
 
@@ -26,9 +26,10 @@ from apportion.spec import TaskSpec, plugins
 from apportion.spec.problems import dotted
 from apportion.spec.schema import ModelSpec, StageSpec
 from apportion.spec.types import Model
-from apportion.store import Calls, Database
+from apportion.store import Calls, Database, Memory, MemoryCalls
+from apportion.store.books import Books
 from apportion.store.calls import SCHEMA
-from apportion.template import names
+from apportion.template import as_text, names
 
 if TYPE_CHECKING:
     from langgraph.graph.state import CompiledStateGraph
@@ -67,7 +68,8 @@ def plug_in(paths: Sequence[str]) -> None:
     Raises:
         SpecError: one of them cannot be run.
     """
-    faults = [f"plugins: {text}." for _, text in plugins.findings(paths, Path())]
+    with contextlib.redirect_stdout(sys.stderr):  # stdout is for the answer alone
+        faults = [f"plugins: {text}." for _, text in plugins.findings(paths, Path())]
     if faults:
         raise SpecError(faults)
 
@@ -94,35 +96,44 @@ class Answerer:
         self.graph = graph
         self.needs = needs_of(spec, graph)
         self._end = contextlib.ExitStack()
+        self._calls: Books
         if bank is None:
-            bank = Path(self._end.enter_context(tempfile.TemporaryDirectory(prefix="apportion-"))) / "bank.sqlite"
-        database = Database(bank, SCHEMA)
-        self._end.callback(database.close)
-        self._calls = Calls(database, uuid.uuid4().hex)
+            self._calls = MemoryCalls(Memory(), uuid.uuid4().hex)
+        else:
+            database = Database(bank, SCHEMA)
+            self._end.callback(database.close)
+            self._calls = Calls(database, uuid.uuid4().hex)
         self.environment = Environment(stages_of(spec), Dispatcher(self._calls, endpoints, Allowance(Limits())))
 
     async def answer(self, fields: Mapping[str, object]) -> Rollout:
         """Answer one question; what the bank has is not bought again.
 
         Args:
-            fields: named texts that the prompts use.
+            fields: what the prompts read, by name, and no more: texts or other JSON values.
 
         Raises:
-            ApportionError: a field is missing, or the bank cannot be written.
+            ApportionError: the fields are not those, or the bank cannot be written.
         """
         return await self.environment.run(self.graph, Example("", self.checked(fields)))
 
     def checked(self, fields: Mapping[str, object]) -> Mapping[str, object]:
-        """The fields, if the prompts need no others.
+        """The fields, if they are those that the prompts read.
 
         Raises:
-            ApportionError: one is missing.
+            ApportionError: one is missing, is not read, or is nothing that a prompt can hold.
         """
+        known = ", ".join(self.needs) or "no fields"
         missing = [name for name in self.needs if name not in fields]
         if missing:
-            raise ApportionError(
-                f"a question must have {', '.join(self.needs)}, but {missing[0]!r} is absent; give {missing[0]}=..."
-            )
+            raise ApportionError(f"a question must have {known}, but {missing[0]!r} is absent; give {missing[0]}=...")
+        unknown = [name for name in fields if name not in self.needs]
+        if unknown:
+            raise ApportionError(f"a question must have {known} and no more, got {unknown[0]!r:.60}; leave it out.")
+        for name, value in fields.items():
+            try:
+                as_text(value).encode()
+            except (TypeError, ValueError) as error:  # no JSON value, or surrogates
+                raise ApportionError(f"{name!r} must be text that UTF-8 can hold, but {error}; mend it.") from None
         return fields
 
     def failure(self) -> str:
@@ -143,18 +154,21 @@ class Answerer:
         await self.close()
 
 
-def script(make: Callable[[], Answerer], app: CompiledStateGraph[Any, Any, Any, Any] | None = None) -> int:
+Application: TypeAlias = "CompiledStateGraph[Any, Any, Any, Any]"
+
+
+def script(make: Callable[[], Answerer], wrap: Callable[[Answerer], Application] | None = None) -> int:
     """What an exported file does when it is run: `name=value ...` on the command line, the answer on stdout.
 
     Args:
         make: gives the answerer.
-        app: asked in the graph's stead.
+        wrap: gives the LangGraph application that is asked in the graph's stead.
 
     Returns:
         The exit code: 0 answered, 1 no answer, 2 the user's mistake, 130 interrupted.
     """
     try:
-        return asyncio.run(_scripted(make(), app, _fields(sys.argv[1:])))
+        return asyncio.run(_scripted(make(), wrap, _fields(sys.argv[1:])))
     except ApportionError as error:
         print(error, file=sys.stderr)
         return MISTAKE
@@ -162,15 +176,13 @@ def script(make: Callable[[], Answerer], app: CompiledStateGraph[Any, Any, Any, 
         return INTERRUPTED
 
 
-async def _scripted(
-    answerer: Answerer, app: CompiledStateGraph[Any, Any, Any, Any] | None, fields: dict[str, str]
-) -> int:
+async def _scripted(answerer: Answerer, wrap: Callable[[Answerer], Application] | None, fields: dict[str, str]) -> int:
     async with answerer:
-        if app is None:
+        if wrap is None:
             rollout = await answerer.answer(fields)
             status, answer = rollout.status, rollout.answer
         else:
-            state = await app.ainvoke({"fields": answerer.checked(fields)})
+            state = await wrap(answerer).ainvoke({"fields": answerer.checked(fields)})
             status, answer = state["status"], state["answer"]
         if answer is None:
             reason = answerer.failure() if status == "failed" else ""
@@ -179,15 +191,30 @@ async def _scripted(
                 file=sys.stderr,
             )
             return UNANSWERED
-    print(answer)
+    _say(answer)
     return OK
 
 
+def _say(answer: str) -> None:
+    try:
+        print(answer, flush=True)
+    except (OSError, UnicodeEncodeError) as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left unwritten is not tried again
+        if not isinstance(error, BrokenPipeError):  # a reader that has gone wants no more
+            why = error.strerror if isinstance(error, OSError) else error
+            raise ApportionError(f"stdout must take the answer, but {why}; send it elsewhere.") from error
+
+
 def _fields(arguments: list[str]) -> dict[str, str]:
+    fields: dict[str, str] = {}
     for argument in arguments:
-        if not argument.partition("=")[0] or "=" not in argument:
+        name, sign, value = argument.partition("=")
+        if not name or not sign:
             raise ApportionError(f"a field must be given as name=value, got {argument!r}; write it so.")
-    return dict(argument.split("=", 1) for argument in arguments)
+        if name in fields:
+            raise ApportionError(f"a field must be given once, but {name!r} stands twice; leave one out.")
+        fields[name] = value
+    return fields
 
 
 def _spec(task: Mapping[str, Any], graph: Graph) -> TaskSpec:

@@ -82,34 +82,48 @@ class Result:
         good = [t for t in complete if all(t.mean(name) >= value for name, value in least.items())]
         return min(good, key=lambda trial: trial.mean(metric), default=None)
 
-    def difference(self, a: Trial, b: Trial, metric: str | None = None) -> Interval | None:
+    def difference(self, a: Trial | int, b: Trial | int, metric: str | None = None) -> Interval | None:
         """Mean of `a` minus mean of `b` on the search split, with a paired 95 % bootstrap interval.
 
         Args:
+            a: a trial, or its number as `show` gives it.
+            b: another.
             metric: the first objective's if None.
 
         Returns:
             The interval, None if there is no example that both answered.
+
+        Raises:
+            ApportionError: there is no trial of that number.
         """
+        trials = self._trial(a), self._trial(b)
         with contextlib.closing(self._folder()) as folder:
-            first, second = (Measurement(folder.trials.scores(trial.key, "search")) for trial in (a, b))
+            first, second = (Measurement(folder.trials.scores(trial.key, "search")) for trial in trials)
         return first.difference(second, metric or self.summary.objectives[0].metric)
 
-    def picture(self, trial: Trial | None = None) -> drawing.Picture:
+    def picture(self, trial: Trial | int | None = None) -> drawing.Picture:
         """A graph with each node's share of the FLOPs of an answer, on paper, with the lengths of the run's draws.
 
         Args:
-            trial: the winner if None.
+            trial: a trial, or its number as `show` gives it (not a place in `front`); the winner if None.
 
         Raises:
-            ApportionError: there is no winner.
+            ApportionError: there is no winner, or no trial of that number.
         """
-        graph = (trial or self._winner()).graph
+        graph = (self._winner() if trial is None else self._trial(trial)).graph
         return drawing.of_graph(graph, self.summary.shares(graph))
 
-    def picture_of_difference(self, a: Trial, b: Trial) -> drawing.Picture:
-        """The graphs of two trials in one: what only one of them has, and what changed from `a` to `b`."""
-        return drawing.difference(a.graph, b.graph)
+    def picture_of_difference(self, a: Trial | int, b: Trial | int) -> drawing.Picture:
+        """The graphs of two trials in one: what only one of them has, and what changed from `a` to `b`.
+
+        Args:
+            a: a trial, or its number as `show` gives it.
+            b: another.
+
+        Raises:
+            ApportionError: there is no trial of that number.
+        """
+        return drawing.difference(self._trial(a).graph, self._trial(b).graph)
 
     def share_of_spend(self) -> dict[str, dict[str, float]]:
         """Share of the FLOPs of the best graph's answers by stage and model, 1 in all.
@@ -163,7 +177,7 @@ class Result:
 
         Raises:
             ApportionError: the run's sampler keeps none.
-            ValueError: it was not moved yet.
+            ValueError: it was not moved yet: that is done after each full batch of trials.
         """
         from apportion.report.plots import plot_evolution
 
@@ -178,6 +192,9 @@ class Result:
 
     def _folder(self) -> RunFolder:
         return RunFolder.view(Path(self.summary.folder))
+
+    def _trial(self, trial: Trial | int) -> Trial:
+        return trial if isinstance(trial, Trial) else self.summary.by_number(trial)
 
     def _winner(self) -> Trial:
         if self.best is None:

@@ -87,12 +87,12 @@ class Search:
         return {name: endpoint.card for name, endpoint in self.dispatcher.endpoints.items()}
 
     async def _rates(self) -> dict[str, Rates]:
-        """Rates of every model, given or probed; empty if one of them cannot be had."""
+        """Rates of every model, given or, where latency is asked for, probed; empty if one of them cannot be had."""
         known: dict[str, Rates] = {}
         for name, model in self.spec.models.items():
             if model.rates is not None:
                 known[name] = Rates(model.rates.prefill_tok_s, model.rates.decode_tok_s, model.concurrency)
-            else:
+            elif _needs_latency(self.spec):  # a probe costs calls
                 with contextlib.suppress(LimitReached):  # the study meets the same limit, and ends in good order
                     rates = await probe(self.dispatcher, name)
                     if rates is not None:

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
+import errno
+import io
 import json
 import os
 import shlex
@@ -15,12 +18,13 @@ import signal
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, TextIO
 
 from apportion import __version__
 from apportion.errors import ApportionError, SpecError
 
 if TYPE_CHECKING:
+    from apportion.api import Result
     from apportion.build import Search
     from apportion.graphs.space import SearchSpace
     from apportion.spec import LoadedSpec
@@ -32,12 +36,15 @@ EXIT = {"done": OK, "infeasible": INFEASIBLE, "undone": UNDONE}
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     if arguments is None:
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")  # paths need not be UTF-8
         # Outside a search, which has a handler of its own, nothing is open that a sudden end could harm, while an
         # interrupt amid an import may come out as any other error.
         signal.signal(signal.SIGINT, lambda number, frame: os._exit(INTERRUPTED))
     parsed = _parser().parse_args(arguments)
     try:
         code: int = parsed.command(parsed)
+        print(end="", flush=True)
     except SpecError as error:
         return _mistake(*error.problems)
     except ApportionError as error:
@@ -47,13 +54,17 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has gone, as after `| head`
         return INTERRUPTED if parsed.command is _run else OK  # a search that nobody hears of is not gone on with
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left unwritten is not tried again
+        return _mistake("what is printed must be written, but no space is left for it; make room or send it elsewhere.")
     except KeyboardInterrupt:
         return INTERRUPTED
     return code
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from apportion.api import open_run
     from apportion.build import build
     from apportion.report.terminal import LiveView, Output, show
 
@@ -80,7 +91,7 @@ def _run(arguments: argparse.Namespace) -> int:
         again += [word for override in arguments.set for word in ("--set", override)]
         console.say(f"Interrupted. What was bought is kept; go on with: {shlex.join(again)}")
         return code
-    summary = open_run(out).summary
+    summary = _opened(out).summary
     show(summary, console)
     return EXIT[summary.state]
 
@@ -115,15 +126,16 @@ def _validate(arguments: argparse.Namespace) -> int:
     loaded = _load(arguments)
     from apportion.build import space_of
 
+    space = space_of(loaded.spec)
+    if loaded.spec.search.sampler == "grid":
+        space.point(0)  # raises where the space cannot be listed, as the run would
     sizes = {name: len(getattr(loaded.rows, name)) for name in ("search", "validation", "test")}
-    print(f"{arguments.spec}: valid; {_graphs(space_of(loaded.spec))}; examples {json.dumps(sizes)}")
+    print(f"{arguments.spec}: valid; {_graphs(space)}; examples {json.dumps(sizes)}")
     return OK
 
 
 def _show(arguments: argparse.Namespace) -> int:
-    from apportion.api import open_run
-
-    result = open_run(arguments.run)
+    result = _opened(Path(arguments.run))
     if arguments.json:
         print(json.dumps(result.to_dict(), indent=2, allow_nan=False))
         return OK
@@ -141,15 +153,16 @@ def _schema(arguments: argparse.Namespace) -> int:
 
 
 def _export(arguments: argparse.Namespace) -> int:
-    from apportion.export import to_file, to_optuna
+    from apportion.export import public, to_file, to_optuna
     from apportion.run import RunFolder
 
     if arguments.to == "optuna" and arguments.trial is not None:
         raise ApportionError("`--trial` names one graph, but a study takes all trials; leave it out.")
-    folder = RunFolder.view(Path(arguments.run))
+    with _aside():
+        folder = RunFolder.view(Path(arguments.run))
     try:
         if arguments.to == "optuna":
-            print(f"{to_optuna(folder, arguments.target)} trials written to {arguments.target}")
+            print(f"{to_optuna(folder, arguments.target)} trials written to {public(arguments.target)}")
         else:
             trial = to_file(folder, arguments.to, Path(arguments.target), arguments.trial)
             print(f"trial {trial.number} written to {arguments.target}")
@@ -230,7 +243,20 @@ def _graphs(space: SearchSpace) -> str:
 def _load(arguments: argparse.Namespace) -> LoadedSpec:
     from apportion.spec import load_spec
 
-    return load_spec(Path(arguments.spec), arguments.set)
+    with _aside():
+        return load_spec(Path(arguments.spec), arguments.set)
+
+
+def _opened(folder: Path) -> Result:
+    from apportion.api import open_run
+
+    with _aside():
+        return open_run(folder)
+
+
+def _aside() -> contextlib.redirect_stdout[TextIO]:
+    """Where plugins are loaded: what they print goes to stderr, as stdout is for the command alone."""
+    return contextlib.redirect_stdout(sys.stderr)
 
 
 def _mistake(*lines: str) -> int:

@@ -11,8 +11,11 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from string import Template
+from urllib.parse import unquote
 
 import optuna
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
 
 from apportion import __version__
 from apportion.answering import needs_of, parts_of
@@ -75,16 +78,28 @@ import json
 import sys
 from pathlib import Path
 
+from langgraph.graph.state import CompiledStateGraph
+
 from apportion.answering import Answerer, plug_in, script
 from apportion.envs.langgraph import to_langgraph
 from apportion.graphs.graph import Graph
 {PARTS}
-plug_in(json.loads(PLUGINS))
-answerer = Answerer(json.loads(TASK), Graph.from_json(GRAPH), base=Path(__file__).parent)
-app = to_langgraph(answerer.graph, answerer.environment)
+
+def answerer() -> Answerer:
+    """The graph, ready to answer."""
+    plug_in(json.loads(PLUGINS))
+    return Answerer(json.loads(TASK), Graph.from_json(GRAPH), base=Path(__file__).parent)
+
+
+def application(ready: Answerer) -> CompiledStateGraph:
+    """The graph as an application."""
+    return to_langgraph(ready.graph, ready.environment)
+
 
 if __name__ == "__main__":
-    sys.exit(script(lambda: answerer, app))
+    sys.exit(script(answerer, application))  # before `app` is built, so that a mistake is said in one line
+
+app = application(answerer())
 '''
 
 
@@ -125,26 +140,51 @@ def to_optuna(folder: RunFolder, url: str) -> int:
         The number of trials written.
 
     Raises:
-        ApportionError: the storage already has a study of that name, or cannot be opened.
+        ApportionError: the storage already has a study of that name, or cannot be opened; without its password.
     """
     spec = folder.spec
     objectives, space = objectives_of(spec), space_of(spec)
     told = [trial for trial in folder.told() if trial.state not in ("running", "repeated")]
     try:
         study = optuna.create_study(storage=url, study_name=spec.name, directions=directions(objectives))
+        with warnings.catch_warnings():  # experimental since Optuna 3.2; the dashboard shows the names
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            study.set_metric_names([o.metric for o in objectives])
+        study.add_trials([frozen(trial, space, objectives) for trial in told])
     except optuna.exceptions.DuplicatedStudyError:
         raise ApportionError(
-            f"a study is exported once, but {url} already has {spec.name!r}; name another storage."
+            f"a study is exported once, but {public(url)} already has {spec.name!r}; name another storage."
         ) from None
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  # chained it might show the password
+        said = _public_words(error, url)
         raise ApportionError(
-            f"`URL` must open an Optuna storage, but {url}: {error}; try sqlite:///study.db."
-        ) from error
-    with warnings.catch_warnings():  # experimental since Optuna 3.2; the dashboard shows the names
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        study.set_metric_names([o.metric for o in objectives])
-    study.add_trials([frozen(trial, space, objectives) for trial in told])
+            f"`URL` must open an Optuna storage, but {public(url)}{said}; try sqlite:///study.db."
+        ) from None
     return len(told)
+
+
+def public(url: str) -> str:
+    """A storage URL as it may be shown: without its password and without its query, which may hold one too."""
+    parsed = _parsed(url)
+    return "it is no URL" if parsed is None else parsed.set(query={}).render_as_string(hide_password=True)
+
+
+def _public_words(error: Exception, url: str) -> str:
+    """What an error says of a storage, in a line; nothing where it might quote a password."""
+    parsed = _parsed(url)
+    said = " ".join(str(error).partition("\n")[0].split())  # SQLAlchemy's further lines say where to read on
+    secrets = [] if parsed is None else [str(parsed.password or ""), *map(str, parsed.query.values())]
+    quoted = parsed is None or any(secret and secret in text for secret in secrets for text in (said, unquote(said)))
+    return "" if quoted else f": {said}"
+
+
+def _parsed(url: str) -> URL | None:
+    """The parts of a storage URL; None where a password could stand in any of them."""
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        return None
+    return None if "@" in (parsed.host or "") else parsed  # an `@` of the password that is not written as %40
 
 
 def _trial(folder: RunFolder, number: int | None) -> Trial:
@@ -155,8 +195,6 @@ def _trial(folder: RunFolder, number: int | None) -> Trial:
                 f"a run must have a feasible graph, but {folder.path} has none; name one with --trial."
             )
         return summary.best
-    if number not in range(len(summary.trials)):
-        raise ApportionError(f"`--trial` must be from 0 to {len(summary.trials) - 1}, got {number}; choose one.")
     return summary.by_number(number)
 
 

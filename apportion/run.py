@@ -125,7 +125,7 @@ class RunFolder:
             listed = "; ".join(changed[:5]) + ("; ..." if len(changed) > 5 else "")
             raise StoreError(
                 f"a run goes on with the spec it began with, but {self.path} differs in {listed}; "
-                "restore the spec or name another folder with --out."
+                "restore that, or name another folder with --out."
             )
 
 

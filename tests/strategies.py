@@ -24,6 +24,9 @@ ENDS = ("refiner", "decider", "voter", "scorer", "verifier", "tester")  # roles 
 replies = st.text(max_size=60) | st.text(alphabet="0123456789,.-+eE{}[]\"':ab \n", max_size=60)
 """What a model may write: any text, and texts thick with what parsers look for."""
 
+anything = replies | st.text(st.characters(exclude_categories=()), max_size=60)
+"""What may come of it where nobody checked it: halves of surrogate pairs too."""
+
 
 def subsets(values: Sequence[str]) -> st.SearchStrategy[tuple[str, ...]]:
     """One or more of the values, in any order."""

@@ -22,6 +22,7 @@ from apportion.envs.limits import Allowance, Limits
 from apportion.envs.worker import Message, Sampling, Worker
 from apportion.graphs.cost import ModelCard
 from apportion.store import Calls, Database
+from apportion.store.books import Books
 from apportion.store.calls import SCHEMA
 
 ROOT = Path(__file__).parent.parent
@@ -174,7 +175,7 @@ def open_calls(path: Path, run: str = "run") -> Iterator[Calls]:
 
 
 def dispatcher(
-    calls: Calls,
+    calls: Books,
     worker: Worker,
     limits: Limits = NO_LIMITS,
     *,

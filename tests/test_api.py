@@ -67,6 +67,21 @@ def test_a_picture_tells_where_the_flops_go(result: Result) -> None:
     assert result.picture(other) == drawing.of_graph(other.graph, result.summary.shares(other.graph))
 
 
+def test_a_trial_may_be_given_by_its_number(result: Result) -> None:
+    first, *_, last = result.summary.trials
+    trials = [replace(first, state="infeasible"), replace(result.baselines[3], number=1, state="complete")]
+    two = Result(replace(result.summary, trials=trials, closing=None))
+    assert two.picture(0) == two.picture(trials[0]) != two.picture(1) == two.picture()
+    assert result.picture_of_difference(0, last.number) == result.picture_of_difference(first, last)
+    assert result.difference(0, 1) == result.difference(first, result.summary.by_number(1))
+    said = rf"^a trial's number must be from 0 to {last.number}, got 99; choose another\.$"
+    for shown in (result.picture, lambda n: result.difference(0, n), lambda n: result.picture_of_difference(n, 0)):
+        with pytest.raises(ApportionError, match=said):
+            shown(99)
+    with pytest.raises(ApportionError, match="of a trial, and this run has none, got 0"):
+        Result(replace(result.summary, trials=[])).picture(0)
+
+
 def test_shares_follow_the_draws_of_the_run(result: Result) -> None:
     """Replies of the mock server are shorter than they may be, which the guess does not know."""
     known = result.summary.lengths.known

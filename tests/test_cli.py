@@ -176,6 +176,19 @@ def test_a_limit_that_leaves_the_end_undone_is_4_and_can_be_raised(
         assert code == 4
 
 
+@pytest.mark.parametrize("asked", ["", "objectives.1.minimize=latency_s", "budget.latency_s=1000"])
+def test_speeds_are_probed_only_where_latency_is_asked_for(
+    url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], asked: str
+) -> None:
+    path = write_task(tmp_path, url, Task(trials=1))
+    path.write_text(re.sub(r", rates: \{.*?\}", "", path.read_text()))
+    run, more = tmp_path / "run", ["--set", asked] if asked else []
+    assert said(["run", str(path), "--out", str(run), *more], capsys)[0] == 0
+    shown = json.loads(said(["show", str(run), "--json"], capsys)[1])
+    assert (shown["ledger"]["searcher"]["calls_fresh"] > 0) == bool(asked)
+    assert ("latency_s" in shown["best"]["metrics"]) == bool(asked) == bool(shown["rates"])
+
+
 # --- what is shown ---------------------------------------------------------------------------------------------------
 
 SUMS = {"calls_fresh", "calls_banked", "calls_failed", "prompt_tokens", "completion_tokens", "flops", "usd", "seconds"}
@@ -221,7 +234,15 @@ def test_where_there_is_no_terminal_lines_are_plain_and_whole(task: Path, tmp_pa
     assert "\x1b" not in out and "\r" not in out
     told = [line for line in out.splitlines() if re.match(r"trial \d+ +(complete|infeasible)", line)]
     assert len(told) == len({line.split()[1] for line in told}) >= 5
-    assert all(re.search(r"\(\d+ calls\)$", line) for line in told)
+    summary = apportion.open_run(tmp_path / "run").summary
+    fresh = banked = 0
+    for line in told:
+        own = re.search(r"^trial (\d+) .*\((\d+) calls fresh, (\d+) banked\)$", line)
+        assert own, line
+        assert int(own[2]) + int(own[3]) == round(6 * summary.by_number(int(own[1])).mean("calls"))
+        fresh, banked = fresh + int(own[2]), banked + int(own[3])
+    ledger = summary.ledger["candidate"]  # of validation and test too
+    assert 0 < fresh <= int(ledger["calls_fresh"] or 0) and 0 < banked <= int(ledger["calls_banked"] or 0)
     code, shown, _ = run_cli("show", tmp_path / "run")
     assert code == 0 and "\x1b" not in shown
     assert "candidate" in shown and "completion tokens" in shown, "no column is cut where nothing limits the width"
@@ -235,6 +256,25 @@ def test_a_reader_that_leaves_early_is_no_error(finished: Path, task: Path, comm
     assert ended.stderr == ""
     assert ended.stdout.count("\n") == 1
     assert ended.returncode in ((0, 130) if command.startswith("run") else (0,))
+
+
+@pytest.mark.parametrize("command", ["show {run}", "show {run} --json", "schema", "validate {task}"])
+def test_output_without_room_is_said_in_one_line(finished: Path, task: Path, command: str) -> None:
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        ended = subprocess.run(
+            [sys.executable, "-m", "apportion.cli", *command.format(run=finished, task=task).split()],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+        )
+    said = "what is printed must be written, but no space is left for it; make room or send it elsewhere.\n"
+    assert (ended.returncode, ended.stderr) == (2, said)
+
+
+def test_a_path_that_is_no_text_is_shown_escaped(finished: Path, tmp_path: Path) -> None:
+    code, out, err = run_cli("export", finished, "--to", "json", tmp_path / "\udcff")
+    assert (code, err) == (0, "") and out.endswith("\\udcff\n") and (tmp_path / "\udcff").exists()
 
 
 def test_a_search_whose_reader_leaves_is_interrupted_and_goes_on_later(task: Path, tmp_path: Path) -> None:
@@ -408,9 +448,12 @@ def test_a_space_that_a_grid_cannot_list_is_said_in_one_line(
     url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = slotted(tmp_path, url, sampler="grid")
-    code, out, err = said(["run", str(path), "--out", str(tmp_path / "run"), "--set", "stages.0.slots=9"], capsys)
+    arguments = [str(path), "--set", "stages.0.slots=9"]
+    code, out, err = said(["run", *arguments, "--out", str(tmp_path / "run")], capsys)
     assert (code, out) == (2, "")
     assert re.fullmatch(r"a stage's graphs are listed up to [\d,]+ settings, .*; use fewer slots, or .*\n", err), err
+    assert said(["validate", *arguments], capsys) == (2, "", err)
+    assert said(["validate", *arguments, "--set", "search.sampler=tpe"], capsys)[0] == 0
 
 
 def test_what_a_sampler_needs_is_named(
@@ -438,15 +481,20 @@ def test_a_role_of_the_users_is_searched_and_shown(
     code, out, err = run_cli("run", path, "--out", run, "--set", "limits.trials=8")
     assert (code, err) == (0, "") and "debater " in out and "tiny  done" in out
 
-    code, out, err = run_cli("show", run, "--json")
-    assert (code, err) == (0, "")
-    assert json.loads(out)["state"] == "done"
+    plugin.write_text("print('hello')\n" + DEBATER)
+    best = tmp_path / "best.json"
+    for looking in (("show", run, "--json"), ("show", run), ("export", run, "--to", "json", best)):
+        code, out, err = run_cli(*looking)
+        assert (code, err) == (0, "hello\n") and "hello" not in out
+    assert json.loads(run_cli("show", run, "--json")[1])["state"] == "done"
+    code, out, err = run_cli("validate", path)
+    assert (code, err) == (0, "hello\n") and "hello" not in out
     records = [json.loads(record) for (record,) in rows(run / "run.sqlite", "SELECT record FROM trial")]
     played = [node["role"] for record in records for node in record["graph"]["nodes"]]
     assert "debater" in played and not any(record["state"] == "failed" for record in records)
 
     plugin.write_text("raise RuntimeError('gone\\nfor good')")
-    for command in (["show", str(run)], ["export", str(run), "--to", "json", str(tmp_path / "best.json")]):
+    for command in (["show", str(run)], ["export", str(run), "--to", "json", str(tmp_path / "other.json")]):
         code, out, err = said(command, capsys)
         assert (code, out) == (2, "")
         why = "raises RuntimeError: gone for good; bring it back as it was."

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import os
 import re
 import subprocess
 import sys
@@ -19,7 +21,7 @@ from apportion.answering import Answerer, needs_of, parts_of
 from apportion.cli import main
 from apportion.envs.roles import OPERATORS
 from apportion.errors import ApportionError, SpecError
-from apportion.export import _text
+from apportion.export import _text, public, to_optuna
 from apportion.graphs.drawing.graphs import to_mermaid
 from apportion.graphs.graph import Graph, Node
 from apportion.graphs.roles import ROLES
@@ -112,9 +114,52 @@ def test_a_file_says_mistakes_in_one_line(finished: Path, tmp_path: Path, form: 
         "",
         "a field must be given as name=value, got 'what'; write it so.\n",
     )
-    code, out, err = execute(path, "question=?")
-    assert (code, out) == (2 if form == "python" else 1, "")
-    assert err.splitlines()[-1].endswith("environment: A_KEY must hold an API key, but is not set; export it.")
+    assert execute(path, "question=a", "question=b", A_KEY=KEY) == (
+        2,
+        "",
+        "a field must be given once, but 'question' stands twice; leave one out.\n",
+    )
+    assert execute(path, "question=?", "hint=x", A_KEY=KEY) == (
+        2,
+        "",
+        "a question must have question and no more, got 'hint'; leave it out.\n",
+    )
+    code, out, err = execute(path, "question=\udcff", A_KEY=KEY)
+    assert (code, out) == (2, "") and re.fullmatch(
+        r"'question' must be text that UTF-8 can hold, but .*; mend it.\n", err
+    )
+    no_key = "environment: A_KEY must hold an API key, but is not set; export it.\n"
+    assert execute(path, "question=?") == (2, "", no_key)
+
+
+@pytest.mark.parametrize("form", ["python", "langgraph"])
+def test_an_answer_that_cannot_be_written_is_said_in_one_line(finished: Path, tmp_path: Path, form: str) -> None:
+    path = tmp_path / "answer.py"
+    assert export(finished, form, path) == 0
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        ended = subprocess.run(
+            [sys.executable, path, "question=?"], stdout=full, stderr=subprocess.PIPE, text=True, env={"A_KEY": KEY}
+        )
+    said = "stdout must take the answer, but No space left on device; send it elsewhere.\n"
+    assert (ended.returncode, ended.stderr) == (2, said)
+    ended = subprocess.run(
+        ["bash", "-c", '"$0" "$1" question=? | true; exit ${PIPESTATUS[0]}', sys.executable, path],
+        stderr=subprocess.PIPE,
+        text=True,
+        env={"A_KEY": KEY, "PATH": os.environ["PATH"]},
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_another_program_may_import_the_application(finished: Path, tmp_path: Path) -> None:
+    assert export(finished, "langgraph", tmp_path / "exported.py") == 0
+    program = (
+        "import asyncio, exported\nprint(asyncio.run(exported.app.ainvoke({'fields': {'question': '?'}}))['answer'])"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path, env={"A_KEY": KEY}
+    )
+    assert (ended.returncode, ended.stdout) == (0, execute(tmp_path / "exported.py", "question=?", A_KEY=KEY)[1])
 
 
 def test_a_file_without_an_answer_says_why(finished: Path, tmp_path: Path, url: str) -> None:
@@ -150,8 +195,8 @@ def test_another_trial(finished: Path, tmp_path: Path) -> None:
 MISTAKES = {
     "a file that exists": (["--to", "json", "{file}"], "a file is not written over, but {file} exists; "),
     "a folder that is not there": (["--to", "json", "{file}/x"], "`TARGET` must be writable, but Not a directory"),
-    "an unknown trial": (["--to", "json", "--trial", "99", "{new}"], "`--trial` must be from 0 to "),
-    "a trial below 0": (["--to", "json", "--trial=-1", "{new}"], "`--trial` must be from 0 to "),
+    "an unknown trial": (["--to", "json", "--trial", "99", "{new}"], "a trial's number must be from 0 to "),
+    "a trial below 0": (["--to", "json", "--trial=-1", "{new}"], "a trial's number must be from 0 to "),
     "a trial that is no number": (["--to", "json", "--trial", "best", "{new}"], "apportion export: argument --trial"),
     "a trial of a study": (["--to", "optuna", "--trial", "1", "sqlite:///{new}"], "`--trial` names one graph"),
 }
@@ -182,6 +227,48 @@ def test_a_run_without_a_feasible_graph(task: Path, tmp_path: Path, capsys: pyte
     assert export(tmp_path / "run", "json", tmp_path / "graph.json") == 2
     assert capsys.readouterr().err.startswith(f"a run must have a feasible graph, but {tmp_path / 'run'} has none; ")
     assert export(tmp_path / "run", "json", tmp_path / "graph.json", "--trial", "0") == 0
+
+
+SECRET = "hunter%402"
+STORAGES = {
+    "no driver": (f"postgresql://user:{SECRET}@host/db", "postgresql://user:***@host/db: "),
+    "no dialect": (f"nosuch://user:{SECRET}@host/db?password={SECRET}", "nosuch://user:***@host/db: "),
+    "an @ that is not quoted": ("postgresql://user:a@hunter@host/db", "it is no URL; "),
+    "a port that is none": (f"postgresql://user:{SECRET}@host:hunter/db", "it is no URL; "),
+    "two slashes too few": (f"postgresql:user:{SECRET}@host", "it is no URL; "),
+    "a file in no folder": ("sqlite:////nowhere/study.db", "sqlite:////nowhere/study.db: "),
+}
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+def test_a_password_of_a_storage_is_never_shown(
+    finished: Path, storage: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url, said = STORAGES[storage]
+    assert main(["export", str(finished), "--to", "optuna", url]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == "" and captured.err.count("\n") == 1 and "hunter" not in captured.err
+    assert captured.err.startswith(f"`URL` must open an Optuna storage, but {said}")
+
+
+@pytest.mark.parametrize("quoted", ["hunter@2", SECRET])
+def test_an_error_that_quotes_a_password_is_left_out(
+    finished: Path, monkeypatch: pytest.MonkeyPatch, quoted: str
+) -> None:
+    def refuse(storage: str, **more: object) -> None:
+        raise RuntimeError(f"no entry for user:{quoted}@host")
+
+    monkeypatch.setattr("optuna.create_study", refuse)
+    folder = RunFolder.view(finished)
+    with contextlib.closing(folder), pytest.raises(ApportionError) as error:
+        to_optuna(folder, f"postgresql://user:{SECRET}@host/db")
+    assert str(error.value) == (
+        "`URL` must open an Optuna storage, but postgresql://user:***@host/db; try sqlite:///study.db."
+    )
+
+
+def test_a_password_is_not_shown_where_all_went_well() -> None:
+    assert public(f"postgresql://user:{SECRET}@host/db?passfile=x") == "postgresql://user:***@host/db"
 
 
 # --- answering -------------------------------------------------------------------------------------------------------
@@ -226,6 +313,11 @@ def test_a_bank_is_kept_and_another_forgotten(url: str, tmp_path: Path) -> None:
             assert await answerer.answer({"q": "why"}) == first and first.status == "ok"
             with pytest.raises(ApportionError, match=r"must have q, but 'q' is absent"):
                 await answerer.answer({"p": "why"})
+            with pytest.raises(ApportionError, match=r"must have q and no more, got 'p'; leave it out"):
+                await answerer.answer({"q": "why", "p": "why"})
+            for value in ("\ud800", ["\ud800"], {"deep": "\ud800"}, object()):
+                with pytest.raises(ApportionError, match=r"^'q' must be text that UTF-8 can hold, but "):
+                    await answerer.answer({"q": value})
 
     for _ in range(2):
         asyncio.run(ask(tmp_path / "bank.sqlite"))
@@ -239,6 +331,7 @@ def test_a_file_brings_the_roles_of_plugins_along(url: str, tmp_path: Path) -> N
     plugin = tmp_path / "own_roles.py"
     plugin.write_text(
         "import apportion\n"
+        "print('hello')\n"
         "from apportion.envs.roles import Job, NodeRun, Role\n"
         "async def echo(job: Job) -> NodeRun:\n"
         "    return NodeRun('ok', job.candidates[:1])\n"
@@ -254,7 +347,7 @@ def test_a_file_brings_the_roles_of_plugins_along(url: str, tmp_path: Path) -> N
     file = tmp_path / "best.py"
     file.write_text(text)
     code, out, err = execute(file, *(f"{name}=x" for name in needs_of(spec, graph)))
-    assert (code, err) == (0, "") and out
+    assert (code, err) == (0, "hello\n") and out and "hello" not in out
     plugin.unlink()
     code, out, err = execute(file, *(f"{name}=x" for name in needs_of(spec, graph)))
     assert (code, out) == (2, "") and err.startswith("plugins: must be a Python file that can be run")

@@ -13,7 +13,8 @@ from apportion.envs.dispatch import Dispatcher, Endpoint
 from apportion.envs.limits import Allowance, Limits
 from apportion.envs.openai import OpenAIWorker
 from apportion.graphs.cost import ModelCard
-from apportion.store import Calls, Database
+from apportion.store import Calls, Database, Memory, MemoryCalls
+from apportion.store.books import Books
 from apportion.store.calls import SCHEMA
 
 MODEL = "mock"
@@ -41,17 +42,26 @@ async def durable_dispatcher(url: str, ways: int) -> AsyncIterator[Dispatcher]:
 
 
 @contextlib.asynccontextmanager
-async def dispatcher_of(endpoint: Endpoint, parent: Path | None = None) -> AsyncIterator[Dispatcher]:
-    """Limits, booking and bank over an endpoint, on a store that is there as long as it is open.
-
-    Args:
-        parent: folder of the store's folder; None for the system's own for temporary files.
-    """
-    with tempfile.TemporaryDirectory(prefix="apportion-bench-", dir=parent) as folder:
+async def dispatcher_of(endpoint: Endpoint) -> AsyncIterator[Dispatcher]:
+    """Limits, booking and bank over an endpoint, on a store that is there as long as it is open."""
+    with tempfile.TemporaryDirectory(prefix="apportion-bench-") as folder:
         database = Database(Path(folder) / "run.sqlite", SCHEMA)
-        dispatcher = Dispatcher(Calls(database, "bench"), {MODEL: endpoint}, Allowance(NO_CAP))
         try:
-            yield dispatcher
+            async with _over(Calls(database, "bench"), endpoint) as dispatcher:
+                yield dispatcher
         finally:
-            await dispatcher.close()
             database.close()
+
+
+def memory_dispatcher(endpoint: Endpoint) -> contextlib.AbstractAsyncContextManager[Dispatcher]:
+    """The same, on a bank and a ledger in memory."""
+    return _over(MemoryCalls(Memory(), "bench"), endpoint)
+
+
+@contextlib.asynccontextmanager
+async def _over(calls: Books, endpoint: Endpoint) -> AsyncIterator[Dispatcher]:
+    dispatcher = Dispatcher(calls, {MODEL: endpoint}, Allowance(NO_CAP))
+    try:
+        yield dispatcher
+    finally:
+        await dispatcher.close()

@@ -27,7 +27,8 @@ class CaseResult:
     Attributes:
         status: `value`; `raised` by the call, or by loading the code; `not_plain` a value of another type than None,
             bool, int, float, str, list, tuple, set and dict, too deep, or with too many items; `timeout` not answered
-            by the deadline; `crashed` the process ended, was killed for writing too much, or wrote among the answers.
+            by the deadline; `crashed` the process ended, was killed for writing too much or making too many files, or
+            wrote among the answers.
         value: of exact plain types; None unless the status is `value`.
         detail: the exception, as far as the code tells the truth.
     """

@@ -1,7 +1,8 @@
 """Draws, bought once: look in the bank, reserve, book, send, retry, record.
 
 Everything between "I need sample 3 of this prompt from that model" and a completion that is on record. It knows
-nothing of graphs or examples. Cancelling a caller does not cancel a purchase that others wait for.
+nothing of graphs or examples. Purchases wait in line for a few buyers, tasks that go from one to the next; so
+cancelling a caller does not cancel a purchase that others wait for.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import itertools
 import json
 import random
 import time
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
@@ -18,15 +20,16 @@ from apportion.envs.limits import Allowance, Spend
 from apportion.envs.worker import Message, Reply, Request, Sampling, Worker
 from apportion.errors import WorkerError
 from apportion.graphs.cost import ModelCard, call_flops, call_usd
+from apportion.store.books import Books
 from apportion.store.calls import (
     MOST_PURCHASES,
     Attempt,
     Billed,
     Booking,
-    Calls,
     Draw,
     DrawStatus,
     Spender,
+    canonical,
     draw_key,
 )
 
@@ -34,6 +37,7 @@ ATTEMPTS = 5  # requests for one draw in one session: with the pauses below some
 BACKOFF_S = 0.5  # first pause; doubles each time, with full jitter so that 64 callers do not come back as one
 MOST_BACKOFF_S = 30.0
 MOST_RETRY_AFTER_S = 120.0  # a server that asks for more is treated as down
+NOTHING = Spend()
 TEMPLATE_TOKENS = 96  # a chat template and a short system prompt of the server's own; more is learnt from replies
 
 
@@ -60,14 +64,6 @@ class Endpoint:
     seeds: bool = False
     queue: int = 0
     logprobs: bool = False
-    slots: asyncio.Semaphore = field(init=False, repr=False, compare=False)
-    booked: asyncio.Semaphore = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        # A quarter more calls may be booked than sent, so that a slot never waits for the disk.
-        slots = self.concurrency + self.queue
-        object.__setattr__(self, "slots", asyncio.Semaphore(slots))
-        object.__setattr__(self, "booked", asyncio.Semaphore(slots + (slots + 3) // 4))
 
 
 class Dispatcher:
@@ -82,7 +78,7 @@ class Dispatcher:
 
     def __init__(
         self,
-        calls: Calls,
+        calls: Books,
         endpoints: Mapping[str, Endpoint],
         allowance: Allowance,
         backoff_s: float = BACKOFF_S,
@@ -93,13 +89,13 @@ class Dispatcher:
         self._backoff_s = backoff_s
         self._jitter = random.Random()  # pauses only: no result depends on it
         self._purchases: dict[tuple[str, int], _Purchase] = {}
-        self._template_tokens = dict.fromkeys(endpoints, TEMPLATE_TOKENS)
-        self._in_flight: dict[str, int] = dict.fromkeys(endpoints, 0)
+        self._lines = {model: _line(endpoint, calls.books_ahead) for model, endpoint in endpoints.items()}
+        self._last: _Prompt | None = None
 
     @property
     def in_flight(self) -> int:
         """Requests in flight over all endpoints."""
-        return sum(self._in_flight.values())
+        return sum(line.in_flight for line in self._lines.values())
 
     async def draw(
         self, model: str, messages: tuple[Message, ...], sampling: Sampling, index: int, spender: Spender
@@ -113,27 +109,23 @@ class Dispatcher:
             LimitReached: it is not in the bank and may not be bought.
             StoreError: the store cannot be written.
         """
-        endpoint = self.endpoints[model]
-        key, record = draw_key(
-            endpoint.identity,
-            [[message.role, message.content] for message in messages],
-            [sampling.temperature, sampling.max_tokens, sampling.top_p, list(sampling.stop), *_logprobs(sampling)],
-        )
-        purchase = self._purchases.get((key, index))
+        prompt = self._prompt(model, messages, sampling)
+        purchase = self._purchases.get((prompt.key, index))
+        fresh = purchase is None
         if purchase is None:
-            banked = self.calls.find(key, index)
+            banked = self.calls.find(prompt.key, index)
             if banked is not None:
-                self.calls.hit(spender, key, index)
+                self.calls.hit(spender, prompt.key, index)
                 return banked
-            seed = int(key[:7], 16) + index if endpoint.seeds else None
-            order = _Order(model, endpoint, Request(endpoint.served_name, messages, sampling, seed), key, record, index)
-            purchase = _Purchase(order)
-            self._purchases[key, index] = purchase
-            purchase.task = asyncio.create_task(self._buy(purchase, spender))
-            purchase.task.add_done_callback(lambda ended: self._forget(purchase))
-            return await self._awaited(purchase)
-        draw = await self._awaited(purchase)
-        self.calls.hit(spender, key, index)
+            purchase = self._order(prompt, index, spender)
+        waiter: asyncio.Future[Draw] = asyncio.get_running_loop().create_future()
+        purchase.waiters.append(waiter)
+        try:
+            draw = await waiter
+        finally:
+            self._leave(purchase, waiter)
+        if not fresh:
+            self.calls.hit(spender, prompt.key, index)
         return draw
 
     def write_off(self) -> int:
@@ -148,10 +140,8 @@ class Dispatcher:
         def cost(model: str, record: str) -> Attempt:
             _, messages, (temperature, max_tokens, top_p, stop, *logprobs) = json.loads(record)
             asked = tuple(Message(role, content) for role, content in messages)
-            endpoint = self.endpoints[model]
             sampling = Sampling(temperature, max_tokens, top_p, tuple(stop), *logprobs)
-            request = Request(endpoint.served_name, asked, sampling)
-            return _Order(model, endpoint, request, "", record, 0).lost(0.0)
+            return _Prompt(model, self.endpoints[model], asked, sampling, "", "", record).lost(0.0)
 
         lost = self.calls.write_off(cost)
         self.allowance.spent = Spend(*self.calls.spent())
@@ -159,64 +149,115 @@ class Dispatcher:
 
     async def close(self) -> None:
         """Cancel what is in flight and close the workers."""
-        tasks = [purchase.task for purchase in self._purchases.values() if purchase.task]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        purchases = list(self._purchases.values())
+        buyers = [buyer for line in self._lines.values() for buyer in line.buyers]
+        for line in self._lines.values():
+            line.waiting.clear()
+        for buyer in buyers:
+            buyer.cancel()
+        await asyncio.gather(*buyers, return_exceptions=True)
+        for purchase in purchases:
+            purchase.cancel()
         for worker in {id(e.worker): e.worker for e in self.endpoints.values()}.values():
             await worker.close()
 
-    async def _awaited(self, purchase: _Purchase) -> Draw:
-        """The outcome of a purchase, which goes on without this caller as long as another wants it or it is sent."""
-        assert purchase.task is not None
-        purchase.waiters += 1
-        try:
-            return await asyncio.shield(purchase.task)
-        finally:
-            purchase.waiters -= 1
-            if not purchase.waiters and not purchase.sent:
-                self._forget(purchase)
-                purchase.task.cancel()
+    def _prompt(self, model: str, messages: tuple[Message, ...], sampling: Sampling) -> _Prompt:
+        """What is asked, with its key. A node's samples come one after another, hence the last one is remembered."""
+        last = self._last
+        same_way = last is not None and last.sampling is sampling
+        if last is not None and same_way and last.messages is messages and last.model == model:
+            return last
+        endpoint = self.endpoints[model]
+        how = last.how if last is not None and same_way else _how(sampling)
+        key, record = draw_key(endpoint.identity, [(message.role, message.content) for message in messages], how)
+        self._last = _Prompt(model, endpoint, messages, sampling, how, key, record)
+        return self._last
+
+    def _order(self, prompt: _Prompt, index: int, spender: Spender) -> _Purchase:
+        """Put a purchase in line."""
+        purchase = self._purchases[prompt.key, index] = _Purchase(prompt, index, spender)
+        line = self._lines[prompt.model]
+        line.waiting.append(purchase)
+        if len(line.buyers) < line.most_buyers:
+            buyer = asyncio.create_task(self._serve(line))
+            line.buyers.add(buyer)
+            buyer.add_done_callback(line.buyers.discard)  # one that is cancelled before its first step does not itself
+        return purchase
+
+    def _leave(self, purchase: _Purchase, waiter: asyncio.Future[Draw]) -> None:
+        """Let a caller go. The purchase goes on without him as long as another wants it or it is sent."""
+        purchase.waiters.remove(waiter)
+        if not purchase.waiters and not purchase.sent:
+            self._forget(purchase)
+            purchase.drop()
 
     def _forget(self, purchase: _Purchase) -> None:
-        order, task = purchase.order, purchase.task
-        if self._purchases.get((order.key, order.index)) is purchase:
-            del self._purchases[order.key, order.index]
-        if task is not None and task.done() and not task.cancelled():
-            task.exception()  # every waiter may be gone by now, and asyncio warns of errors that nobody reads
+        place = purchase.prompt.key, purchase.index
+        if self._purchases.get(place) is purchase:
+            del self._purchases[place]
 
-    async def _buy(self, purchase: _Purchase, spender: Spender) -> Draw:
-        order = purchase.order
-        async with order.endpoint.booked:
-            most = order.most(self._template_tokens[order.model])
-            await self.allowance.reserve(most)
-            try:
-                booking = await self.calls.book(spender, order.model, order.key, order.record, order.index)
-            except BaseException:
-                self.allowance.settle(most, Spend())
-                raise
+    async def _serve(self, line: _Line) -> None:
+        """Be a buyer: make purchases until none is left in line."""
+        me = asyncio.current_task()
+        assert me is not None
+        try:
+            while line.waiting:
+                purchase = line.waiting.popleft()
+                if not purchase.waiters:
+                    continue  # all who wanted it have left
+                purchase.buyer = me
+                try:
+                    purchase.give(await self._buy(purchase, line))
+                except asyncio.CancelledError:
+                    purchase.cancel()
+                    if purchase.dropped:
+                        me.uncancel()  # that was about this purchase, and not about the next
+                    if me.cancelling():
+                        raise
+                except Exception as error:  # noqa: BLE001 - handed to those who wait for it
+                    purchase.fail(error)
+                finally:
+                    purchase.buyer = None
+                    self._forget(purchase)
+        finally:
+            line.buyers.discard(me)  # at once: who orders next must not count on it
+
+    async def _buy(self, purchase: _Purchase, line: _Line) -> Draw:
+        prompt, index = purchase.prompt, purchase.index
+        purchase.reserved = await self.allowance.reserve(prompt.most(line.template_tokens))
+        try:
+            booking = await self.calls.book(purchase.spender, prompt.model, prompt.key, prompt.record, index)
             if isinstance(booking, Draw):
-                self.allowance.settle(most, Spend())
-                self.calls.hit(spender, order.key, order.index)
+                self.calls.hit(purchase.spender, prompt.key, index)
                 return booking
-            try:
-                async with order.endpoint.slots:
-                    n, attempt, draw = await self._pursue(purchase, booking, most)
-                return await self.calls.finish(booking.call, n, attempt, draw)
-            except BaseException:
-                self.calls.abandon(booking.call)
-                raise
+            return await self._send(purchase, line, booking)
+        finally:
+            if purchase.reserved is not None:  # nothing was sent
+                self._settle(purchase, NOTHING)
 
-    async def _pursue(self, purchase: _Purchase, booking: Booking, most: Spend) -> tuple[int, Attempt, Draw]:
-        """Send until there is a reply, or no more may be sent. `most` is reserved on entry.
+    async def _send(self, purchase: _Purchase, line: _Line, booking: Booking) -> Draw:
+        """Send what is booked, in a slot, and enter how it ended."""
+        try:
+            if line.slots is None:
+                n, attempt, draw = await self._pursue(purchase, line, booking)
+            else:
+                async with line.slots:
+                    n, attempt, draw = await self._pursue(purchase, line, booking)
+            return await self.calls.finish(booking.call, n, attempt, draw)
+        except BaseException:
+            self.calls.abandon(booking.call)
+            raise
+
+    async def _pursue(self, purchase: _Purchase, line: _Line, booking: Booking) -> tuple[int, Attempt, Draw]:
+        """Send until there is a reply, or no more may be sent. The first request is paid for on entry.
 
         Returns:
             The last attempt, its number, and what it gave.
         """
-        order, purchases = purchase.order, booking.purchases
+        purchases = booking.purchases
         for n in itertools.count():
             purchase.sent = True
-            error, draw, attempt = await self._send(order, booking.call, n, most)
+            error, draw, attempt = await self._attempt(purchase, line, booking.call, n)
             if error is not None:
                 purchases += attempt.billed == "possibly"
                 hopeful = error.retryable and (error.retry_after_s or 0.0) <= MOST_RETRY_AFTER_S
@@ -224,37 +265,47 @@ class Dispatcher:
                     self.calls.record_attempt(booking.call, n, attempt, draw)
                     purchase.sent = False
                     await asyncio.sleep(min(self._pause_s(n, error.retry_after_s), self.allowance.remaining_s))
-                    await self.allowance.reserve(most)
+                    purchase.reserved = await self.allowance.reserve(purchase.prompt.most(line.template_tokens))
                     continue
                 if purchases < MOST_PURCHASES:  # to be bought again by who asks next, so no timeout may stand for it
                     draw = replace(draw, status="failed")
             return n, attempt, draw
         raise AssertionError("unreachable: the count has no end")
 
-    async def _send(self, order: _Order, call: int, n: int, most: Spend) -> tuple[WorkerError | None, Draw, Attempt]:
+    async def _attempt(
+        self, purchase: _Purchase, line: _Line, call: int, n: int
+    ) -> tuple[WorkerError | None, Draw, Attempt]:
         """Make one request and settle what it cost."""
-        self._in_flight[order.model] += 1
-        in_flight = self._in_flight[order.model]
+        prompt, index = purchase.prompt, purchase.index
+        line.in_flight += 1
+        in_flight = line.in_flight
         started = time.perf_counter()
         error = None
         try:
-            reply = await order.endpoint.worker.complete(order.request)
-            draw, attempt = order.completed(reply, in_flight)
-            beyond = reply.usage.prompt_tokens - text_bytes(order.request.messages)
-            self._template_tokens[order.model] = max(beyond, self._template_tokens[order.model])
+            reply = await prompt.endpoint.worker.complete(prompt.request(index))
+            draw, attempt = prompt.completed(index, reply, in_flight)
+            beyond = reply.usage.prompt_tokens - prompt.bytes
+            if beyond > line.template_tokens:
+                line.template_tokens = beyond
         except WorkerError as failure:
             error = failure
-            draw, attempt = order.failed(failure, time.perf_counter() - started)
+            draw, attempt = prompt.failed(index, failure, time.perf_counter() - started)
         except BaseException:
             # Cancelled in flight: the provider may have charged, so that is booked before we go.
-            attempt = order.lost(time.perf_counter() - started)
-            self.allowance.settle(most, _spend(attempt))
-            self.calls.record_attempt(call, n, attempt, Draw(order.key, order.index, "failed"))
+            attempt = prompt.lost(time.perf_counter() - started)
+            self._settle(purchase, _spend(attempt))
+            self.calls.record_attempt(call, n, attempt, Draw(prompt.key, index, "failed"))
             raise
         finally:
-            self._in_flight[order.model] -= 1
-        self.allowance.settle(most, _spend(attempt))
+            line.in_flight -= 1
+        self._settle(purchase, _spend(attempt))
         return error, draw, attempt
+
+    def _settle(self, purchase: _Purchase, actual: Spend) -> None:
+        """Replace what is reserved for a purchase by what it cost."""
+        assert purchase.reserved is not None
+        self.allowance.settle(purchase.reserved, actual)
+        purchase.reserved = None
 
     def _pause_s(self, n: int, retry_after_s: float | None) -> float:
         """Seconds to wait after the attempt number `n`: what the server asks, else exponential with full jitter."""
@@ -264,29 +315,46 @@ class Dispatcher:
         return retry_after_s + self._jitter.uniform(0.0, self._backoff_s)
 
 
-@dataclass(frozen=True, slots=True)
-class _Order:
-    """One draw to buy, and the arithmetic of what it costs."""
+@dataclass(eq=False, slots=True)
+class _Prompt:
+    """What is asked of a model, the same for every sample, and the arithmetic of what one costs.
+
+    Attributes:
+        how: canonical JSON of the sampling.
+        record: canonical JSON of all that is asked, of which `key` is the hash.
+        bytes: of all messages, in UTF-8.
+    """
 
     model: str
     endpoint: Endpoint
-    request: Request
+    messages: tuple[Message, ...]
+    sampling: Sampling
+    how: str
     key: str
     record: str
-    index: int
+    bytes: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.bytes = text_bytes(self.messages)
+
+    def request(self, index: int) -> Request:
+        """The request for one sample."""
+        endpoint = self.endpoint
+        seed = int(self.key[:7], 16) + index if endpoint.seeds else None
+        return Request(endpoint.served_name, self.messages, self.sampling, seed)
 
     def most(self, template_tokens: int) -> Spend:
         """The most that one attempt can cost: a token is at least one byte, and the chat template adds its own."""
-        prompt = text_bytes(self.request.messages) + template_tokens
-        completion = self.request.sampling.max_tokens
+        prompt, completion = self.bytes + template_tokens, self.sampling.max_tokens
         return Spend(1, prompt + completion, call_usd(self.endpoint.card, prompt, completion) or 0.0)
 
-    def completed(self, reply: Reply, in_flight: int) -> tuple[Draw, Attempt]:
+    def completed(self, index: int, reply: Reply, in_flight: int) -> tuple[Draw, Attempt]:
         """The draw and the ledger row of a reply."""
-        usage, card = reply.usage, self.endpoint.card
+        usage = reply.usage
+        attempt = self._attempt(reply.status, "yes", usage.prompt_tokens, usage.completion_tokens, reply.latency_s)
         draw = Draw(
             self.key,
-            self.index,
+            index,
             reply.status,
             reply.text,
             reply.finish_reason,
@@ -296,23 +364,22 @@ class _Order:
             reply.ttft_s,
             reply.latency_s,
             in_flight,
-            call_flops(card, usage.prompt_tokens, usage.completion_tokens),
-            call_usd(card, usage.prompt_tokens, usage.completion_tokens),
+            attempt.flops,
+            attempt.usd,
             reply.first_token,
         )
-        return draw, self._attempt(reply.status, "yes", usage.prompt_tokens, usage.completion_tokens, reply.latency_s)
+        return draw, attempt
 
-    def failed(self, error: WorkerError, seconds: float) -> tuple[Draw, Attempt]:
+    def failed(self, index: int, error: WorkerError, seconds: float) -> tuple[Draw, Attempt]:
         """The draw and the ledger row of an attempt without a reply; what may have been billed is charged in full."""
         attempt = self.lost(seconds) if error.possibly_billed else self._attempt(error.kind, "no", 0, 0, seconds)
-        attempt = replace(attempt, outcome=error.kind, status=error.status, message=str(error)[:500])
+        attempt = attempt._replace(outcome=error.kind, status=error.status, message=str(error)[:500])
         status: DrawStatus = "timeout" if error.kind == "timeout" else "failed"
-        return Draw(self.key, self.index, status, finish_reason=error.kind), attempt
+        return Draw(self.key, index, status, finish_reason=error.kind), attempt
 
     def lost(self, seconds: float) -> Attempt:
         """The ledger row of a request of which nothing came back: charged as if every token was generated."""
-        prompt = likely_prompt_tokens(self.request.messages)
-        return self._attempt("lost", "possibly", prompt, self.request.sampling.max_tokens, seconds)
+        return self._attempt("lost", "possibly", likely_prompt_tokens(self.messages), self.sampling.max_tokens, seconds)
 
     def _attempt(self, outcome: str, billed: Billed, prompt: int, completion: int, seconds: float) -> Attempt:
         card = self.endpoint.card
@@ -322,22 +389,79 @@ class _Order:
 
 @dataclass(eq=False, slots=True)
 class _Purchase:
-    """A draw that is being bought.
+    """A draw that is to be bought or is being bought.
 
     Attributes:
-        waiters: callers who want it.
+        waiters: of the callers who want it.
+        buyer: who buys it; None while it is in line and when it has ended.
+        reserved: what is set aside for the next request.
         sent: whether a request is out, so that it is paid for whether or not anybody waits.
+        dropped: whether nobody wanted it any more before it was sent.
     """
 
-    order: _Order
-    task: asyncio.Task[Draw] | None = None
-    waiters: int = 0
+    prompt: _Prompt
+    index: int
+    spender: Spender
+    waiters: list[asyncio.Future[Draw]] = field(default_factory=list)
+    buyer: asyncio.Task[None] | None = None
+    reserved: Spend | None = None
     sent: bool = False
+    dropped: bool = False
+
+    def give(self, draw: Draw) -> None:
+        """Tell all who wait what it gave."""
+        for waiter in self.waiters:
+            if not waiter.done():
+                waiter.set_result(draw)
+
+    def fail(self, error: Exception) -> None:
+        """Tell all who wait that it failed."""
+        for waiter in self.waiters:
+            if not waiter.done():
+                waiter.set_exception(error)
+
+    def cancel(self) -> None:
+        """Tell all who wait that it will not be made."""
+        for waiter in self.waiters:
+            waiter.cancel()
+
+    def drop(self) -> None:
+        """Stop buying it, if it is being bought."""
+        if self.buyer is not None:
+            self.dropped = True
+            self.buyer.cancel()
 
 
-def _logprobs(sampling: Sampling) -> tuple[int, ...]:
-    """Left out where none are wanted, as in banks that are older than they."""
-    return (sampling.top_logprobs,) if sampling.top_logprobs else ()
+@dataclass(eq=False, slots=True)
+class _Line:
+    """The purchases from one model that no buyer has taken up, first come first served, and the buyers.
+
+    Attributes:
+        slots: held by whoever sends; None where there are no more buyers than slots.
+        in_flight: requests that are sent and not answered.
+        template_tokens: the most that the server was seen to add to a prompt.
+    """
+
+    most_buyers: int
+    slots: asyncio.Semaphore | None
+    waiting: deque[_Purchase] = field(default_factory=deque)
+    buyers: set[asyncio.Task[None]] = field(default_factory=set)
+    in_flight: int = 0
+    template_tokens: int = TEMPLATE_TOKENS
+
+
+def _line(endpoint: Endpoint, books_ahead: bool) -> _Line:  # noqa: FBT001 - a fact of the books
+    """Some more calls may be booked than are sent, so that a slot never waits for the disk."""
+    slots = endpoint.concurrency + endpoint.queue
+    if not books_ahead:
+        return _Line(slots, None)
+    return _Line(slots + (slots + 3) // 4, asyncio.Semaphore(slots))
+
+
+def _how(sampling: Sampling) -> str:
+    """Log-probabilities are left out where none are wanted, as in banks that are older than they."""
+    logprobs = (sampling.top_logprobs,) if sampling.top_logprobs else ()
+    return canonical([sampling.temperature, sampling.max_tokens, sampling.top_p, list(sampling.stop), *logprobs])
 
 
 def text_bytes(messages: tuple[Message, ...]) -> int:

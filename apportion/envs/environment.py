@@ -6,7 +6,6 @@ The environment knows stages and how to get a draw; it knows no trial, no object
 from __future__ import annotations
 
 import asyncio
-import functools
 from collections.abc import Iterable, Mapping
 
 from apportion.envs.dispatch import Dispatcher
@@ -14,11 +13,10 @@ from apportion.envs.roles import OPERATORS, Buy, Job
 from apportion.envs.rollout import Candidate, NodeRun, Rollout, merged
 from apportion.envs.sandbox import Sandbox
 from apportion.envs.stage import Example, Stage
-from apportion.envs.worker import Message, Sampling
 from apportion.errors import ApportionError, RoleError
 from apportion.graphs.graph import Graph, Node
 from apportion.graphs.roles import ROLES
-from apportion.store.calls import Draw, DrawStatus, Spender
+from apportion.store.calls import DrawStatus, Spender
 
 
 class Environment:
@@ -62,21 +60,17 @@ class Environment:
         return node.model is not None and self.dispatcher.endpoints[node.model].logprobs
 
 
-async def _buy(
-    dispatcher: Dispatcher, spender: Spender, model: str, messages: tuple[Message, ...], sampling: Sampling, index: int
-) -> Draw:
-    return await dispatcher.draw(model, messages, sampling, index, spender)
-
-
 class _Run:
     """One graph on one example, while it runs."""
 
     def __init__(self, environment: Environment, graph: Graph, example: Example, spender: Spender) -> None:
+        draw = environment.dispatcher.draw
         self._environment = environment
         self._graph = graph
         self._example = example
-        self._buy: Buy = functools.partial(_buy, environment.dispatcher, spender)
+        self._buy: Buy = lambda model, messages, sampling, index: draw(model, messages, sampling, index, spender)
         self._ended: dict[str, NodeRun] = {}
+        self._lacking = {node.id: len(node.inputs) for node in graph.nodes}
         self._tasks: list[asyncio.Task[None]] = []
         self._all_ended: asyncio.Future[None]
         self._weighed = {  # stages in which scores of several nodes meet
@@ -90,9 +84,11 @@ class _Run:
             self._start([node for node in graph.nodes if not node.inputs])
             await self._all_ended
         finally:
-            for task in self._tasks:
-                task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+            left = [task for task in self._tasks if not task.done()]
+            if left:
+                for task in left:
+                    task.cancel()
+                await asyncio.gather(*left, return_exceptions=True)
         runs = {node.id: self._ended[node.id] for node in graph.nodes}
         last = runs[graph.output.id]
         return Rollout(graph, self._example.id, last.status, value_of(last), runs)
@@ -106,29 +102,38 @@ class _Run:
         try:
             while ready:
                 node, *others = ready
-                self._start(others)
+                if others:
+                    self._start(others)
                 self._ended[node.id] = await self.node(node, self._ended)
-                ready = [n for n in self._graph.readers[node.id] if self._ended.keys() >= set(n.inputs)]
+                ready = self._readied_by(node)
             if len(self._ended) == len(self._graph.nodes):
                 self._all_ended.set_result(None)
         except BaseException as error:  # noqa: BLE001 - handed to the one who waits for all
             if not self._all_ended.done():
                 self._all_ended.set_exception(error)
 
+    def _readied_by(self, node: Node) -> list[Node]:
+        """The nodes that lack no input any more, now that this one has ended."""
+        readers = self._graph.readers[node.id]
+        for reader in readers:
+            self._lacking[reader.id] -= 1
+        return [reader for reader in readers if not self._lacking[reader.id]]
+
     async def node(self, node: Node, ended: Mapping[str, NodeRun]) -> NodeRun:
         """Run a node whose inputs have ended."""
         candidates: list[Candidate] = []
-        lacking: list[DrawStatus] = []
+        lacking: DrawStatus | None = None
         for source in node.inputs:
             run = ended[source]
-            if self._graph.by_id[source].stage == node.stage:
+            if self._graph.by_id[source].stage != node.stage:
+                if value_of(run) is None:
+                    return NodeRun(run.status)  # without what it reads, a stage has nothing to answer
+            elif run.candidates:
                 candidates.extend(run.candidates)
-                if not run.candidates:
-                    lacking.append(run.status)
-            elif value_of(run) is None:
-                return NodeRun(run.status)  # without what it reads, a stage has nothing to answer
-        if not candidates and lacking:
-            return NodeRun(lacking[0])
+            elif lacking is None:
+                lacking = run.status
+        if not candidates and lacking is not None:
+            return NodeRun(lacking)
         job = Job(
             node,
             self._environment.stages[node.stage],
@@ -157,7 +162,10 @@ def value_of(run: NodeRun) -> str | None:
 
 
 async def _operated(job: Job) -> NodeRun:
-    """What a role does. Whatever an operator of the user's raises is the user's mistake, and ends the search as one."""
+    """What a role does. Whatever an operator of the user's raises is the user's mistake, and ends the search as one.
+
+    So does an operator that would exit: `SystemExit` is no `Exception`, and would end the process without a word.
+    """
     try:
         run = await OPERATORS[job.node.role](job)
         if not isinstance(run, NodeRun):
@@ -165,6 +173,6 @@ async def _operated(job: Job) -> NodeRun:
         return run
     except ApportionError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         said = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         raise RoleError(f"a role must not raise, but {job.node.role!r} does: {said}; mend it.") from error

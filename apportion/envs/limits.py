@@ -62,7 +62,7 @@ class Allowance:
     def __init__(self, limits: Limits, spent: Spend = Spend(), elapsed_s: float = 0.0) -> None:
         self.limits = limits
         self.spent = spent
-        self._reserved = Spend()
+        self._calls, self._tokens, self._usd = 0, 0, 0.0  # reserved; no `Spend`, as they change with every request
         self._free = 1.0
         self._started = time.monotonic() - elapsed_s
         self._waiters: list[asyncio.Future[None]] = []
@@ -81,43 +81,48 @@ class Allowance:
         """Keep a share (0 to 1) of every cap back from what follows; `hold(0)` gives it free."""
         self._free = 1.0 - share
 
-    async def reserve(self, most: Spend) -> None:
+    async def reserve(self, most: Spend) -> Spend:
         """Set aside the most that one request can cost, waiting for others to settle where it does not fit yet.
+
+        Returns:
+            What was set aside, for `settle`.
 
         Raises:
             LimitReached: it does not fit and nothing in flight could make room.
         """
-        while True:
-            limit = self._passed(most)
-            if limit is None:
-                self._reserved += most
-                return
-            if limit == "wall_s" or self._reserved == Spend():
+        while (limit := self._passed(most)) is not None:
+            if limit == "wall_s" or not self._calls:
                 raise LimitReached(limit, self._say(limit, most))
             waiter = asyncio.get_running_loop().create_future()
             self._waiters.append(waiter)
             await waiter
+        self._calls += most.calls
+        self._tokens += most.tokens
+        self._usd += most.usd
+        return most
 
     def settle(self, reserved: Spend, actual: Spend) -> None:
         """Replace a reservation by what the request cost."""
-        self._reserved -= reserved
-        if self._reserved.calls == 0:
-            self._reserved = Spend()  # so that rounding of USD leaves nothing reserved for ever
+        self._calls -= reserved.calls
+        self._tokens -= reserved.tokens
+        self._usd = self._usd - reserved.usd if self._calls else 0.0  # no rounding is left reserved for ever
         self.spent += actual
-        waiters, self._waiters = self._waiters, []
-        for waiter in waiters:
-            if not waiter.done():
-                waiter.set_result(None)
+        if self._waiters:
+            waiters, self._waiters = self._waiters, []
+            for waiter in waiters:
+                if not waiter.done():
+                    waiter.set_result(None)
 
     def _passed(self, most: Spend) -> str | None:
-        caps, total = self.limits, self.spent + self._reserved + most
-        if caps.wall_s is not None and self.elapsed_s >= caps.wall_s * self._free:
+        """The first cap that is passed with `most` added."""
+        caps, free, spent = self.limits, self._free, self.spent
+        if caps.wall_s is not None and self.elapsed_s >= caps.wall_s * free:
             return "wall_s"
-        if caps.calls is not None and total.calls > caps.calls * self._free:
+        if caps.calls is not None and spent.calls + self._calls + most.calls > caps.calls * free:
             return "calls"
-        if caps.tokens is not None and total.tokens > caps.tokens * self._free:
+        if caps.tokens is not None and spent.tokens + self._tokens + most.tokens > caps.tokens * free:
             return "tokens"
-        if caps.usd is not None and total.usd > caps.usd * self._free + ROUNDING_USD:
+        if caps.usd is not None and spent.usd + self._usd + most.usd > caps.usd * free + ROUNDING_USD:
             return "usd"
         return None
 

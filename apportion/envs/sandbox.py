@@ -3,6 +3,10 @@
 Expected values never enter: the caller compares with `CaseResult.gave`, so that the code has nothing to find and
 nothing to forge. The wall is bubblewrap; where it does not stand there is an error, and never less of a wall. Inside
 are the standard library, no network, no process but one, and a scratch folder in memory. The kernel is shared.
+
+bubblewrap bounds the bytes of the scratch folder, but not the number of its files, which take one or two kilobytes of
+kernel memory each. They are counted from outside every `WATCH_S`, and who has more than `MOST_FILES` is killed. Until
+the next count, or while the event loop is busy, a program may make some 200,000 a second, at most until its deadline.
 """
 
 from __future__ import annotations
@@ -14,6 +18,7 @@ import os
 import platform
 import shutil
 import signal
+import socket
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Iterator, Sequence
@@ -37,6 +42,11 @@ MOST_BYTES: Final = 1 << 20
 
 KEPT_BYTES: Final = 1 << 16
 """Of printed text."""
+
+MOST_FILES: Final = 4096
+"""In the scratch folder, folders and links too."""
+
+WATCH_S: Final = 0.02
 
 NOBODY: Final = 65534
 SYSTEM_PYTHON: Final = Path("/usr/bin/python3")
@@ -78,7 +88,7 @@ class Sandbox:
         """
         job = json.dumps({"code": code, "function": function, "cases": cases}).encode()
         async with self._slots:
-            process = await _started(deadline_s)
+            process, scratch = await _started(deadline_s)
             answers, printed = bytearray(), bytearray()
             talk = asyncio.gather(
                 _feed(process, job),
@@ -86,42 +96,47 @@ class Sandbox:
                 _drain(process, process.stderr, printed),
                 process.wait(),
             )
+            watch = asyncio.create_task(_watch(process, scratch))
             try:
                 in_time, _ = await asyncio.wait([talk], timeout=deadline_s)
             finally:
+                watch.cancel()
+                os.close(scratch)
                 _kill(process)
                 await talk  # to the end of the pipes, which the dead have let go of
         ended: CaseStatus = "crashed" if in_time else "timeout"
         return CasesRun(results(bytes(answers), len(cases), ended), printed[:KEPT_BYTES].decode(errors="replace"))
 
 
-async def _started(deadline_s: float) -> Process:
-    """A sandbox that waits for its job: no code of a model has run in it yet."""
+async def _started(deadline_s: float) -> tuple[Process, int]:
+    """A sandbox in which no code of a model has run yet, as it waits for its job; and a view of its scratch folder."""
     bwrap = shutil.which("bwrap")
     if bwrap is None:
         raise _refused("it is not on the PATH; `apt install bubblewrap`")
-    spawning = asyncio.create_task(_spawned(bwrap, deadline_s))
-    try:
-        process = await asyncio.shield(spawning)
-    except OSError as error:
-        raise _refused(f"starting it failed: {error}; {_remedy(str(error))}") from None
-    except asyncio.CancelledError:  # asyncio would kill one process of two, and the other would wait for it for ever
-        with suppress(OSError):
-            await _end(await spawning)
-        raise
-    assert process.stdout is not None
-    announced = said = b""
-    try:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(START_S):
-                announced = await process.stdout.readline()
-    finally:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        spawning = asyncio.create_task(_spawned(bwrap, deadline_s, theirs.fileno()))
+        try:
+            process = await asyncio.shield(spawning)
+        except OSError as error:
+            raise _refused(f"starting it failed: {error}; {_remedy(str(error))}") from None
+        except asyncio.CancelledError:  # asyncio would kill one process of two, and the other would wait for ever
+            with suppress(OSError):
+                await _end(await spawning)
+            raise
+        assert process.stdout is not None
+        announced = said = b""
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(START_S):
+                    announced = await process.stdout.readline()
+        finally:
+            if announced != READY:
+                said = await _end(process)
         if announced != READY:
-            said = await _end(process)
-    if announced != READY:
-        heard = " | ".join(said.decode(errors="replace").splitlines())[:500]
-        raise _refused(f"it said {heard or f'nothing in {START_S:g} s'}; {_remedy(heard)}")
-    return process
+            heard = " | ".join(said.decode(errors="replace").splitlines())[:500]
+            raise _refused(f"it said {heard or f'nothing in {START_S:g} s'}; {_remedy(heard)}")
+        return process, socket.recv_fds(ours, 1, 1, socket.MSG_CMSG_CLOEXEC)[1][0]
 
 
 async def _end(process: Process) -> bytes:
@@ -131,18 +146,20 @@ async def _end(process: Process) -> bytes:
     return said
 
 
-async def _spawned(bwrap: str, deadline_s: float) -> Process:
+async def _spawned(bwrap: str, deadline_s: float, link: int) -> Process:
+    """Start bubblewrap; `link` is the descriptor of a socket for what the child has to hand out."""
     limits = (MEMORY_BYTES, SCRATCH_BYTES, math.ceil(deadline_s) + 1)
     # Root must become somebody else outside already: the kernel does not limit the processes of root.
     nobody = NOBODY if os.geteuid() == 0 else None
+    program = (_python(), "-u", "-s", "-S", "-c", _program(), *map(str, (*limits, link)))
     with _filter() as descriptors:
         filtered = [word for descriptor in descriptors for word in ("--seccomp", str(descriptor))]
         return await asyncio.create_subprocess_exec(
-            *(bwrap, *_walls(), *filtered, "--", _python(), "-u", "-s", "-S", "-c", _program(), *map(str, limits)),
+            *(bwrap, *_walls(), *filtered, "--", *program),
             stdin=PIPE,
             stdout=PIPE,
             stderr=PIPE,
-            pass_fds=descriptors,
+            pass_fds=(*descriptors, link),
             cwd="/",
             env={},  # bubblewrap clears the child's, but its own would stay in memory
             process_group=0,
@@ -171,7 +188,8 @@ def _filter() -> Iterator[list[int]]:
 def _walls() -> list[str]:
     """What bubblewrap is to deny and to show. Neither /proc nor /dev/shm, and of /dev only null."""
     options = "--unshare-all --unshare-user --disable-userns --uid 65534 --gid 65534 --new-session --die-with-parent"
-    walls = [*options.split(), "--cap-drop", "ALL", "--clearenv"]
+    walls = [*options.split(), "--as-pid-1"]  # else bubblewrap ends before its child, and leaves it a zombie to others
+    walls += ["--cap-drop", "ALL", "--clearenv"]
     walls += ["--setenv", "PYTHONHASHSEED", "0", "--setenv", "PYTHONSAFEPATH", "1"]  # sets have an order that repeats
     for folder in ("/lib", "/lib64", "/usr/lib", "/usr/lib64"):
         walls += ["--ro-bind-try", folder, folder]
@@ -208,18 +226,31 @@ async def _drain(process: Process, stream: asyncio.StreamReader | None, kept: by
             _kill(process)
 
 
-def _kill(process: Process) -> None:
-    """End the sandbox: the first process of its namespace, which takes all others with it, and bubblewrap outside.
+async def _watch(process: Process, scratch: int) -> None:
+    """Kill who has too many files."""
+    while process.returncode is None:
+        folder = os.statvfs(scratch)
+        if folder.f_files - folder.f_ffree > MOST_FILES:
+            _kill(process)
+        await asyncio.sleep(WATCH_S)
 
-    `--die-with-parent` alone is not enough, for bubblewrap has moments in which it is not yet in force.
+
+def _kill(process: Process) -> None:
+    """End the sandbox: the first process of its namespace, which takes all others with it.
+
+    Bubblewrap waits for it outside, and ends when it has buried it. While there is none, bubblewrap itself is killed:
+    `--die-with-parent` alone is not enough, for there are moments in which it is not yet in force.
     """
     if process.returncode is not None:
         return
+    children = ""
     with suppress(OSError):
-        for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text(encoding="ascii").split():
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text(encoding="ascii")
+        for child in children.split():
             os.kill(int(child), signal.SIGKILL)
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)  # with a child that was not there a moment ago
+    if not children:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # with a child that was not there a moment ago
 
 
 def _refused(found: str) -> SandboxError:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import socket
 import sys
 import types
 from typing import Any
@@ -18,9 +19,10 @@ MOST_ITEMS = 4096  # of a set or dict; apportion.envs.cases reads no more
 MOST_DETAIL_CHARS = 500
 
 
-def main(memory_bytes: int, file_bytes: int, cpu_s: int) -> None:
+def main(memory_bytes: int, file_bytes: int, cpu_s: int, link: int) -> None:
     """Announce that the sandbox stands, read the job, answer with one line a case."""
     limit(memory_bytes, file_bytes, cpu_s)
+    show_scratch(link)
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # whatever the code prints is not an answer
     print("ready", file=answers)
@@ -48,6 +50,14 @@ def limit(memory_bytes: int, file_bytes: int, cpu_s: int) -> None:
         (resource.RLIMIT_CORE, 0),
     ):
         resource.setrlimit(what, (most, most))
+
+
+def show_scratch(link: int) -> None:
+    """Hand a descriptor of the scratch folder out through a socket: the files in it are counted outside."""
+    folder = os.open(".", os.O_PATH)
+    with socket.socket(fileno=link) as outside:
+        socket.send_fds(outside, [b"."], [folder])
+    os.close(folder)
 
 
 def loaded(code: str, function: str) -> Any:

@@ -35,6 +35,9 @@ class Sampling:
     stop: tuple[str, ...] = ()
     top_logprobs: int = 0
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "temperature", 0.0 + self.temperature)  # 0 and -0.0 too are banked as 0.0
+
 
 @dataclass(frozen=True, slots=True)
 class Request:

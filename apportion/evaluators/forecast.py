@@ -5,10 +5,10 @@ It begins with a guess from the task itself: prompts at four bytes a token, repl
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from apportion.envs.rollout import Rollout
+from apportion.envs.rollout import NodeRun, Rollout
 from apportion.graphs.cost import ModelCard, Rates
 from apportion.graphs.graph import Graph, Node, calls_of
 from apportion.graphs.paper import Lengths, Measured, on_paper, refined
@@ -32,7 +32,10 @@ class Forecast:
         self._measured = Measured()
 
     def learn(self, rollout: Rollout) -> None:
-        """Count the tokens of a rollout's draws, unless it failed. The order of rollouts does not matter."""
+        """Count how a rollout's draws ended and, unless it failed, their tokens; in whatever order rollouts come."""
+        for name, run in rollout.nodes.items():
+            node = rollout.graph.by_id[name]
+            self._measured = self._measured.ended(node.stage, str(node.model), _ends(node, run))
         if rollout.status == "failed":
             return
         tokens: dict[tuple[str, int], int] = {}
@@ -68,6 +71,21 @@ class Forecast:
     def recall(self, learnt: Mapping[str, Any]) -> None:
         """Take over what an earlier session learnt."""
         self._measured = Measured.from_dict(learnt)
+
+
+def _ends(node: Node, run: NodeRun) -> Iterator[str]:
+    """How each reply of a node ended: its status, or `unparsed` where the stage's parser found no value in a whole one.
+
+    Of a judge the beginning tells as much, so that none is truncated.
+    """
+    writes = ROLES[node.role].gives == "new"
+    unparsed = sum(candidate.value is None for candidate in run.candidates) if writes else 0
+    for draw in run.draws:
+        if draw.status == "ok" and unparsed:
+            unparsed -= 1
+            yield "unparsed"
+        else:
+            yield "ok" if draw.status == "truncated" and not writes else draw.status
 
 
 def _read(rollout: Rollout, node: Node, tokens: Mapping[tuple[str, int], int]) -> int:

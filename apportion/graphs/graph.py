@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     import networkx as nx
 
 
-FORMAT = 1
-"""Version of the JSON of a graph."""
+VERSION, FORMAT = "apportion_graph", 1
+"""Key and version of the JSON of a graph."""
 
 FIELDS: Mapping[str, tuple[type, ...]] = {
     "id": (str,),
@@ -65,7 +65,7 @@ class Node:
         times = f" x{self.samples}" if self.samples > 1 else ""
         warmth = f" T={self.temperature:g}" if self.temperature is not None else ""
         kept = f" keeps {self.keep}" if self.keep > 1 else ""
-        return f"{self.role}{model}{times}{warmth}{kept}"
+        return escaped(f"{self.role}{model}{times}{warmth}{kept}")
 
 
 @dataclass(frozen=True)
@@ -155,13 +155,20 @@ class Graph:
         """The graph that `to_dict` wrote, or that somebody else says is one.
 
         Raises:
-            GraphError: it is no record of a graph, or a rule is broken.
+            GraphError: it is no record of a graph, or of a later version, or a rule is broken.
         """
+        if not isinstance(data, Mapping):
+            raise GraphError(f"a graph must be an object with `nodes`, got {type(data).__name__}; write one.")
+        for name in data:
+            if name not in ("nodes", VERSION):
+                raise GraphError(f"a graph has `nodes` and `{VERSION}`, got {str(name)[:60]!r}; leave it out.")
+        if VERSION in data:
+            _check_version(data[VERSION])
         return cls(tuple(_node(record) for record in _list(data.get("nodes"), "nodes")))
 
     def to_json(self) -> str:
         """The graph as a versioned JSON text; `from_json` is the inverse."""
-        return json.dumps({"apportion_graph": FORMAT, **self.to_dict()}, indent=2)
+        return json.dumps({VERSION: FORMAT, **self.to_dict()}, indent=2)
 
     @classmethod
     def from_json(cls, text: str) -> Graph:
@@ -170,13 +177,15 @@ class Graph:
         Raises:
             GraphError: it is no such text, or of a later version, or a rule is broken.
         """
+        if not isinstance(text, str):
+            raise GraphError(f"a graph must be JSON text, got {type(text).__name__}; write it with `to_json`.")
         try:
-            data = json.loads(text)
+            data = json.loads(text, object_pairs_hook=whole)
+        except GraphError:
+            raise
         except (ValueError, RecursionError) as error:
             raise GraphError(f"a graph must be a JSON object, but {error}; write one with `to_json`.") from None
-        version = data.get("apportion_graph") if isinstance(data, dict) else None
-        if version != FORMAT:
-            raise GraphError(f"`apportion_graph` must be {FORMAT}, got {version!r}; write it with this version.")
+        _check_version(data.get(VERSION) if isinstance(data, dict) else None)
         return cls.from_dict(data)
 
     def to_networkx(self) -> nx.DiGraph[str]:
@@ -209,6 +218,26 @@ def calls_of(graph: Graph, node: Node) -> int:
     return node.samples * (sum(graph.widths[n.id] for n in graph.candidates(node)) if role.each else 1)
 
 
+def escaped(text: str) -> str:
+    """A text that does nothing to a terminal: control and other invisible characters are written as escapes."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def whole(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object, of which no key may be lost."""
+    record: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in record:
+            raise GraphError(f"a key must stand once in an object, but {name!r:.60} stands twice; leave one out.")
+        record[name] = value
+    return record
+
+
+def _check_version(version: object) -> None:
+    if type(version) is not int or version != FORMAT:
+        raise GraphError(f"`{VERSION}` must be {FORMAT}, got {version!r:.60}; write it with this version.")
+
+
 def _node(record: object) -> Node:
     """A node of which nothing is known to be right."""
     if not isinstance(record, Mapping):
@@ -237,4 +266,5 @@ def _list(value: object, name: str) -> Sequence[Any]:
 
 def _set(node: Node) -> tuple[float | None, ...]:
     """What a node sets that most leave alone: left out of the key where it does not differ from its default."""
-    return () if (node.temperature, node.keep) == (None, 1) else (node.temperature, node.keep)
+    warmth = None if node.temperature is None else 0.0 + node.temperature  # 0 and -0.0 too are written 0.0
+    return () if (warmth, node.keep) == (None, 1) else (warmth, node.keep)

@@ -1,13 +1,15 @@
 """What one answer of a whole graph costs on paper: expected lengths of prompts and replies to every cost metric.
 
-Lengths begin as a guess for each stage and are refined by the token counts of a run's draws.
+Lengths begin as a guess for each stage and are refined by the token counts of a run's draws. How these ended is
+counted beside them, as replies that were cut off or never came make a graph look cheap.
 It does not know prompts, texts or draws, only how many tokens they have.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from statistics import fmean
 from typing import Any
 
@@ -55,15 +57,17 @@ class Measured:
     Attributes:
         sums: draws, prompt tokens without candidates, completion tokens, and the draws that there might have been at
             most, by (stage, role, model).
+        ends: replies by (stage, model, how they ended).
     """
 
     sums: Mapping[tuple[str, str, str], tuple[int, int, int, int]] = field(default_factory=dict)
+    ends: Mapping[tuple[str, str, str], int] = field(default_factory=dict)
 
     def possible(self, stage: str, role: str, model: str, calls: int) -> Measured:
         """These counts with a node that might have made so many calls."""
         kind = (stage, role, model)
         draws, prompts, completions, most = self.sums.get(kind, (0, 0, 0, 0))
-        return Measured({**self.sums, kind: (draws, prompts, completions, most + calls)})
+        return replace(self, sums={**self.sums, kind: (draws, prompts, completions, most + calls)})
 
     def plus(
         self, stage: str, role: str, model: str, prompt_tokens: int, completion_tokens: int, read_tokens: int = 0
@@ -76,16 +80,29 @@ class Measured:
         kind = (stage, role, model)
         draws, prompts, completions, most = self.sums.get(kind, (0, 0, 0, 0))
         own = max(0, prompt_tokens - read_tokens)  # reasoning is counted with a candidate, but not shown with it
-        return Measured({**self.sums, kind: (draws + 1, prompts + own, completions + completion_tokens, most)})
+        sums = (draws + 1, prompts + own, completions + completion_tokens, most)
+        return replace(self, sums={**self.sums, kind: sums})
+
+    def ended(self, stage: str, model: str, ends: Iterable[str]) -> Measured:
+        """These counts with replies that ended so."""
+        counts = Counter({**self.ends})
+        counts.update((stage, model, end) for end in ends)
+        return replace(self, ends=dict(counts))
 
     def to_dict(self) -> dict[str, Any]:
         """The counts as JSON values; `from_dict` is the inverse."""
-        return {"sums": [[*kind, *counts] for kind, counts in self.sums.items()]}
+        return {
+            "sums": [[*kind, *counts] for kind, counts in self.sums.items()],
+            "ends": [[*kind, count] for kind, count in self.ends.items()],
+        }
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Measured:
         """The counts that `to_dict` wrote."""
-        return cls({(stage, role, model): (n, p, c, most) for stage, role, model, n, p, c, most in data["sums"]})
+        return cls(
+            {(stage, role, model): (n, p, c, most) for stage, role, model, n, p, c, most in data["sums"]},
+            {(stage, model, end): count for stage, model, end, count in data.get("ends", ())},  # not in older runs
+        )
 
 
 def refined(lengths: Lengths, measured: Measured) -> Lengths:

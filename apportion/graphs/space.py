@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from apportion.errors import GraphError
 from apportion.graphs.canonical import arranged
-from apportion.graphs.graph import Graph, Node
+from apportion.graphs.graph import Graph, Node, whole
 from apportion.graphs.parameters import Parameter, Params, Value
 from apportion.graphs.slots import SlotStage
 from apportion.graphs.templates import TEMPLATES, StageChoice, TemplateStage
@@ -92,10 +92,9 @@ class SearchSpace:
             GraphError: it is no JSON object, or not of the space.
         """
         given = _object(proposal) if isinstance(proposal, str) else proposal
+        if not isinstance(given, Mapping):
+            raise GraphError(f"a proposal must be an object or its JSON text, got {type(given).__name__}; write one.")
         if "nodes" in given:
-            for name in given:
-                if name not in ("nodes", "apportion_graph"):
-                    raise GraphError(f"a graph must have `nodes` and no more, got {str(name)[:60]!r}; leave it out.")
             return self.params(self.arranged(Graph.from_dict(given)))
         self._check_names(given)
         for name, value in given.items():
@@ -214,7 +213,9 @@ def _object(text: str) -> Mapping[str, object]:
     if len(text) > MOST_TEXT:
         raise GraphError(f"a proposal must have at most {MOST_TEXT} characters, got {len(text)}; shorten it.")
     try:
-        value = json.loads(text)
+        value = json.loads(text, object_pairs_hook=whole)
+    except GraphError:
+        raise
     except (ValueError, RecursionError) as error:
         raise GraphError(f"a proposal must be a JSON object, but {error}; write one.") from None
     if not isinstance(value, dict):

@@ -16,8 +16,8 @@ from apportion.errors import ApportionError
 from apportion.report.plots import Snapshot
 from apportion.run import RunFolder
 from apportion.search.engine import directions, frozen
+from apportion.search.plan import drawn_within
 from apportion.search.samplers import MADE_ONCE
-from apportion.search.study import SUMMED
 
 if TYPE_CHECKING:
     from apportion.graphs.probabilistic import ProbabilisticGraph
@@ -75,10 +75,7 @@ def _sampler(folder: RunFolder) -> ReinforceSampler:
         )
     from apportion.search.reinforce import ReinforceSampler
 
-    bounds = spec.budget.model_dump(exclude_none=True)
-    prices = folder.trials.fact("prices") or {}
-    known = {(stage, model): price for stage, of in prices.items() for model, price in of.items() if price is not None}
-    budget = next((bounds[metric] for metric in SUMMED if metric in bounds), None) if known else None
-    sampler = MADE_ONCE[name](space_of(spec), spec.seed, spec.limits.trials, known, budget)
+    within = drawn_within(spec.budget.model_dump(exclude_none=True), folder.trials.fact("prices") or {})
+    sampler = MADE_ONCE[name](space_of(spec), spec.seed, spec.limits.trials, *within)
     assert isinstance(sampler, ReinforceSampler)
     return sampler

@@ -7,7 +7,7 @@ from html import escape
 
 from apportion.graphs.drawing.graphs import to_svg
 from apportion.report.summary import Summary
-from apportion.report.terminal import describe, number, refusals, spread, verdict
+from apportion.report.terminal import describe, losses, number, refusals, spread, verdict
 from apportion.search.trial import Trial
 
 
@@ -22,7 +22,7 @@ def to_html(summary: Summary) -> str:
     if summary.best is not None:
         picture = to_svg(summary.best.graph, summary.shares(summary.best.graph))
         parts.append(f"<h4>Best graph: trial {summary.best.number}</h4>{picture}")
-    parts += [f"<p>{escape(line)}</p>" for line in (*verdict(summary), *refusals(summary))]
+    parts += [f"<p>{escape(line)}</p>" for line in (*verdict(summary), *refusals(summary), *losses(summary))]
     return "".join([*parts, _ledger(summary)])
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import io
+import itertools
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from apportion.graphs.drawing.graphs import PALETTE
 from apportion.graphs.drawing.lettering import fitted
 from apportion.graphs.parameters import Value
-from apportion.graphs.slots import FINAL, YES
+from apportion.graphs.slots import ABSENT, FINAL, YES
 from apportion.report.summary import Summary
 from apportion.search.closing import PREFERRED
 from apportion.search.trial import Trial
@@ -23,7 +24,15 @@ if TYPE_CHECKING:
 GREY, BLUE, ORANGE, GREEN = "#999999", "#0072B2", "#E69F00", "#009E73"  # Okabe and Ito, told apart by all readers
 LINES = (BLUE, "#D55E00", GREEN, "#CC79A7", ORANGE, "#56B4E9", "#000000")  # theirs too, without the yellow
 MOST_LINES = 10  # that a panel tells apart; more are rows of a map
-SHARES = ("template", "model", "role")
+SHARES = ("model", "role", "template")
+BESIDE: Mapping[str, Any] = {  # a legend that hides nothing
+    "frameon": False,
+    "fontsize": "x-small",
+    "loc": "upper left",
+    "bbox_to_anchor": (1, 1),
+    "borderaxespad": 0.2,
+    "handlelength": 1.2,
+}
 
 Snapshot = Mapping[str, Mapping[Value, float]]
 """Probabilities of the values of each parameter of a space."""
@@ -73,27 +82,30 @@ def plot_front(summary: Summary, cost: str | None = None) -> Figure:
 def plot_evolution(snapshots: Sequence[Snapshot], at: Sequence[int]) -> Figure:
     """How the probabilities of a search moved: for each stage its edges, and the shares of models, roles and templates.
 
-    Shares are means over the slots of a stage.
+    Shares are means over the slots of a stage. A model has one colour in all panels, `absent` is grey.
 
     Args:
         at: trials that were told when the snapshots were taken, rising.
 
     Raises:
         ModuleNotFoundError: matplotlib is not installed.
-        ValueError: there are fewer than two snapshots, so that nothing moves.
+        ValueError: there are fewer than two snapshots: a distribution moves after each full batch of trials.
     """
     if len(snapshots) < 2:
-        raise ValueError(f"a plot of a course needs two snapshots or more, got {len(snapshots)}; take more.")
+        raise ValueError("a plot of a course needs a distribution that has moved, but this has not; run more trials.")
+    colours = _colours(snapshots[0])
     panels = _panels(list(snapshots[0]))
     stages = list(dict.fromkeys(stage for stage, _ in panels))
     wide = max(sum(stage == other for other, _ in panels) for stage in stages)
-    figure = _figure(2.9 * wide, 2.5 * len(stages))
+    figure = _figure(3.7 * wide, 2.5 * len(stages))
     grid = figure.subplots(len(stages), wide, squeeze=False)
     for row, stage in zip(grid, stages, strict=True):
         own = [(title, names) for (other, title), names in panels.items() if other == stage]
         for axes, (title, names) in zip(row, own, strict=False):
-            draw = _shares if title != "edges" else _lines if len(names) <= MOST_LINES else _map
-            draw(axes, names, snapshots, at)
+            if title != "edges":
+                _shares(axes, names, snapshots, at, colours[names[0].rpartition(".")[2]])
+            else:
+                (_lines if len(names) <= MOST_LINES else _map)(axes, names, snapshots, at)
             axes.set_title(f"{stage}: {title}", fontsize="medium")
             axes.set(xlim=(at[0], at[-1]), xlabel="trials")
         for axes in row[len(own) :]:
@@ -121,9 +133,9 @@ def _lines(axes: Axes, names: Sequence[str], snapshots: Sequence[Snapshot], at: 
         style = "-" if i < len(LINES) else "--"
         odds = [snapshot[name].get(YES, 0.0) for snapshot in snapshots]
         axes.plot(at, odds, style, color=LINES[i % len(LINES)], label=name.partition(".")[2])
-    axes.set_ylim(-0.02, 1.02)
+    axes.set(ylim=(-0.02, 1.02), ylabel="probability")
     axes.grid(visible=True, alpha=0.25)
-    axes.legend(frameon=False, fontsize="x-small", ncols=2)
+    axes.legend(**BESIDE)
 
 
 def _map(axes: Axes, names: Sequence[str], snapshots: Sequence[Snapshot], at: Sequence[int]) -> None:
@@ -142,15 +154,31 @@ def _map(axes: Axes, names: Sequence[str], snapshots: Sequence[Snapshot], at: Se
     axes.figure.colorbar(shown, ax=axes, label="probability")
 
 
-def _shares(axes: Axes, names: Sequence[str], snapshots: Sequence[Snapshot], at: Sequence[int]) -> None:
+def _colours(snapshot: Snapshot) -> dict[str, dict[Value, str]]:
+    """The colour of each model, role and template, by kind and value: no two share one while the palette lasts."""
+    colours: dict[str, dict[Value, str]] = {}
+    palette = itertools.cycle(PALETTE)
+    for kind in SHARES:
+        values = dict.fromkeys(v for name, odds in snapshot.items() if name.endswith(f".{kind}") for v in odds)
+        colours[kind] = {value: GREY if value == ABSENT else next(palette) for value in values}
+    return colours
+
+
+def _shares(
+    axes: Axes,
+    names: Sequence[str],
+    snapshots: Sequence[Snapshot],
+    at: Sequence[int],
+    colours: Mapping[Value, str],
+) -> None:
     """Mean probability of each value over the parameters, one above the other."""
     values = list(dict.fromkeys(value for name in names for value in snapshots[0][name]))
     heights = [[float(np.mean([s[name].get(value, 0.0) for name in names])) for s in snapshots] for value in values]
-    colours = [PALETTE[i % len(PALETTE)] for i in range(len(values))]
-    axes.set_ylim(0, 1)
-    axes.stackplot(at, heights, labels=[fitted(str(v), 130, 8) for v in values], colors=colours, alpha=0.8, ec="white")
+    fills = [colours[value] for value in values]
+    axes.set(ylim=(0, 1), ylabel="mean probability" if len(names) > 1 else "probability")
+    axes.stackplot(at, heights, labels=[fitted(str(v), 130, 8) for v in values], colors=fills, alpha=0.8, ec="white")
     handles, labels = axes.get_legend_handles_labels()
-    axes.legend(handles[::-1], labels[::-1], fontsize="x-small", loc="center left")
+    axes.legend(handles[::-1], labels[::-1], **BESIDE)
 
 
 def _figure(width: float, height: float) -> Figure:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from apportion.build import objectives_of
+from apportion.errors import ApportionError
 from apportion.graphs.cost import COSTS, ModelCard
 from apportion.graphs.graph import Graph
 from apportion.graphs.paper import Lengths, Measured, refined, shares
@@ -33,6 +34,8 @@ class Summary:
         rates: prefill and decode tokens per second by model.
         cards: the models.
         lengths: of prompts and replies, as far as the run's draws have shown.
+        ends: replies that graphs used on the search split, by (stage, model, how they ended): the status of a draw,
+            or `unparsed` where the stage's parser found no value in what a role wrote.
     """
 
     study: str
@@ -49,6 +52,7 @@ class Summary:
     rates: Mapping[str, Sequence[float]]
     cards: Mapping[str, ModelCard]
     lengths: Lengths
+    ends: Mapping[tuple[str, str, str], int]
 
     @property
     def front(self) -> list[Trial]:
@@ -68,12 +72,16 @@ class Summary:
         return next(iter(ranked(self.trials, self.objectives)), None)
 
     def by_number(self, number: int) -> Trial:
-        """The trial of a number.
+        """The trial of a number, as `show` and the lines of a search name it.
 
         Raises:
-            KeyError: there is none.
+            ApportionError: there is none.
         """
-        return {trial.number: trial for trial in self.trials}[number]
+        trial = next((trial for trial in self.trials if trial.number == number), None)
+        if trial is None:
+            there = f"from 0 to {self.trials[-1].number}" if self.trials else "of a trial, and this run has none"
+            raise ApportionError(f"a trial's number must be {there}, got {number!r:.60}; choose another.")
+        return trial
 
     @property
     def metrics(self) -> list[str]:
@@ -91,6 +99,14 @@ class Summary:
             "on_paper": sum(PAPER in trial.violations and trial.state != "repeated" for trial in self.trials),
         }
         return {why: count for why, count in counts.items() if count}
+
+    @property
+    def replies(self) -> dict[tuple[str, str], Counter[str]]:
+        """How many replies of each model ended how, by (stage, model)."""
+        counts: dict[tuple[str, str], Counter[str]] = {}
+        for (stage, model, end), count in sorted(self.ends.items()):
+            counts.setdefault((stage, model), Counter())[end] = count
+        return counts
 
     def shares(self, graph: Graph) -> dict[str, float]:
         """Share of an answer's FLOPs that each node has, by id: on paper, with the lengths of the run's draws.
@@ -118,6 +134,7 @@ class Summary:
             "validation": self.closing["validation"] if self.closing else None,
             "test": _test(self.closing) if self.closing else None,
             "ledger": {spender: dict(sums) for spender, sums in self.ledger.items()},
+            "replies": [{"stage": stage, "model": model, **ends} for (stage, model), ends in self.replies.items()],
             "failures": [dict(zip(FAILURE, failure, strict=True)) for failure in self.failures],
             "elapsed_s": self.elapsed_s,
             "rates": {model: {"prefill_tok_s": r[0], "decode_tok_s": r[1]} for model, r in self.rates.items()},
@@ -144,6 +161,7 @@ def summarise(folder: RunFolder) -> Summary:
         elapsed_s=folder.trials.fact("elapsed_s") or 0.0,
         rates=folder.trials.fact("rates") or {},
         cards={name: model.card(name) for name, model in spec.models.items()},
+        ends=measured.ends,
         lengths=refined(guessed_lengths(spec, ()), measured),  # of a guess without the data, draws soon leave nothing
     )
 

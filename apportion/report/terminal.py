@@ -16,14 +16,23 @@ from rich.table import Table
 from rich.text import Text
 
 from apportion.build import Search
+from apportion.graphs.graph import escaped
 from apportion.report.summary import Summary
 from apportion.search.objectives import front
-from apportion.search.trial import Trial
+from apportion.search.trial import PAPER, Trial
 from apportion.statistics import Interval
 
 REFRESH_HZ = 4
 PLAIN_WIDTH = 160  # columns where there is no terminal to ask: the widest table fits
 REFUSALS = {"no_graph": "no graph", "on_paper": "over the budget on paper"}
+LOST = 0.01  # share of a model's replies in a stage above which they are spoken of
+REMEDIES = {
+    "truncated": "were truncated, so that its graphs look cheap; raise `max_tokens` of that stage.",
+    "refused": "were refused; reword the prompt of that stage, or leave the model out of it.",
+    "unparsed": "had no value for `parse` of that stage; say in its prompt how to answer, or parse otherwise.",
+    "timeout": "timed out; raise `timeout_s` of that model.",
+    "failed": "failed, so that its graphs look cheap; below the ledger stands why.",
+}
 CURRENCIES = ("calls_fresh", "calls_banked", "calls_failed", "calls_lost", "prompt_tokens", "completion_tokens")
 
 
@@ -69,7 +78,7 @@ def describe(trial: Trial) -> str:
     parts = []
     for stage in trial.graph.stages:
         nodes = [n for n in trial.graph.nodes if n.stage == stage]
-        parts.append(f"{stage}: " + " + ".join(str(n) for n in nodes))
+        parts.append(f"{escaped(stage)}: " + " + ".join(str(n) for n in nodes))
     return " > ".join(parts)
 
 
@@ -113,6 +122,8 @@ def show(summary: Summary, console: Console) -> None:
         console.print(Panel(Text(str(summary.best.graph)), title=title, title_align="left", expand=False))
     for line in (*verdict(summary), *refusals(summary)):
         console.print(Text(line))
+    for line in losses(summary):
+        console.print(Text(line, "yellow"))
     console.print()
     console.print(ledger_table(summary.ledger))
     for model, kind, message, times in summary.failures:
@@ -147,6 +158,17 @@ def refusals(summary: Summary) -> list[str]:
     return [f"Proposals not measured: {', '.join(said)}."] if said else []
 
 
+def losses(summary: Summary) -> list[str]:
+    """Which share of a model's replies in a stage was lost, and what helps; a line each, none for what is rare."""
+    lines = []
+    for (stage, model), ends in summary.replies.items():
+        for end, remedy in REMEDIES.items():
+            if ends[end] > LOST * ends.total():
+                share = ends[end] / ends.total()
+                lines.append(f"Warning: {share:.1%} of {ends.total():,} replies of {model} in {stage} {remedy}")
+    return lines
+
+
 class LiveView:
     """The view of a running search: redrawn in a terminal, a line a trial elsewhere."""
 
@@ -154,6 +176,7 @@ class LiveView:
         self._search = search
         self._console = console
         self._started = time.monotonic()
+        self._calls = self._counted()
         self._live = Live(get_renderable=self._draw, console=console, refresh_per_second=REFRESH_HZ, transient=True)
 
     def __enter__(self) -> LiveView:
@@ -172,9 +195,21 @@ class LiveView:
         objectives = self._search.study.plan.objectives
         means = "  ".join(f"{o.metric} {_mean(trial, o.metric)}" for o in objectives)
         reason = f"  {trial.reason}" if trial.reason else ""
-        spent = self._search.allowance.spent
-        line = f"trial {trial.number:<3} {trial.state:<10} {means}  {describe(trial)}{reason}  ({spent.calls} calls)"
+        calls = "" if PAPER in trial.violations else f"  ({self._bought()})"
+        line = f"trial {trial.number:<3} {trial.state:<10} {means}  {describe(trial)}{reason}{calls}"
         self._console.print(Text(line, overflow="ellipsis", no_wrap=True), soft_wrap=not self._console.is_terminal)
+
+    def _bought(self) -> str:
+        """Calls of the trial that was just told: trials are measured one after another."""
+        before, self._calls = self._calls, self._counted()
+        own = {name: self._calls[name] - before[name] for name in self._calls}
+        failed = f", {own['calls_failed']:,} failed" if own["calls_failed"] else ""
+        return f"{own['calls_fresh']:,} calls fresh, {own['calls_banked']:,} banked{failed}"
+
+    def _counted(self) -> dict[str, int]:
+        """Calls that graphs have made in this run so far, as the ledger names them."""
+        sums = self._search.folder.calls.ledger()["candidate"]
+        return {name: int(sums[name] or 0) for name in ("calls_fresh", "calls_banked", "calls_failed")}
 
     def _draw(self) -> RenderableType:
         search, progress = self._search, self._search.study.progress
@@ -185,8 +220,9 @@ class LiveView:
         bar.add_row(f"{progress.phase}: {progress.label}", ProgressBar(progress.total or 1, progress.done, 30), share)
         told = sum(trial.counted for trial in progress.trials)
         line = (
-            f"{told}/{plan.trials} trials  {spent.calls} calls  {spent.tokens:,} tokens  {number(spent.usd)} USD  "
-            f"{search.dispatcher.in_flight} in flight  {search.allowance.elapsed_s:.0f} s  {self._eta(told)}"
+            f"{told}/{plan.trials} trials  {spent.calls:,} calls in all  {spent.tokens:,} tokens  "
+            f"{number(spent.usd)} USD  {search.dispatcher.in_flight} in flight  "
+            f"{search.allowance.elapsed_s:.0f} s  {self._eta(told)}"
         )
         table = trials_table("Front so far", best, [o.metric for o in plan.objectives])
         return Group(bar, Text(line, style="dim"), Text(), table)

@@ -15,13 +15,12 @@ from apportion.graphs.graph import Graph
 from apportion.search.closing import Closing, Unmeasured, close
 from apportion.search.engine import Engine
 from apportion.search.objectives import MOST_FAILURES, violations
-from apportion.search.plan import Plan
+from apportion.search.plan import Plan, bounded, drawn_within
 from apportion.search.problem import Log, Measurement, Problem, Purse, Row
 from apportion.search.trial import PAPER, Trial
 
 FAILED_IN_A_ROW = 10  # then something is wrong with the servers, not with the graphs
 IDLE_IN_A_ROW = 200  # proposals without a measurement; then the sampler has nothing new to say
-SUMMED = ("flops", "usd", "tokens", "calls")  # costs of which a graph's are the sum over its calls
 PAPER_MARGIN = 0.25  # of a bound: what is expected to cost more is not run; expectations are rougher than measurements
 
 StudyState = Literal["done", "undone", "infeasible"]
@@ -130,18 +129,17 @@ class Study:
         Returns:
             Why there is no graph to ask for; None where there may be one.
         """
-        bounds = {c.metric: c.bound for c in self.plan.constraints}
-        metric = next((name for name in SUMMED if name in bounds), None)
+        metric = bounded(self.plan.bounds)
         if metric is None:
             return None
         prices = self._log.fact("prices")
         if prices is None:
             prices = self._problem.prices(metric, [stage.name for stage in self.plan.space.stages])
             self._log.set_fact("prices", prices)
-        known = {(stage, m): price for stage, of in prices.items() for m, price in of.items() if price is not None}
+        known, bound = drawn_within(self.plan.bounds, prices)
         try:
-            if known:
-                self._engine.within(known, bounds[metric])
+            if bound is not None:
+                self._engine.within(known, bound)
         except GraphError as none:
             return self._no_graph(none)
         return None
@@ -236,10 +234,9 @@ class Study:
         return replace(trial, state=state, reason=reason, metrics=metrics, violations=over, failure_rate=rate)
 
     def _say_over(self, name: str, value: float) -> str:
-        bounds = {c.metric: c.bound for c in self.plan.constraints}
         if name == "failures":
             return f"{value:.0%} of its answers failed, more than {MOST_FAILURES:.0%}."
-        return f"`budget.{name}` is {bounds[name]:g}, and it takes {value:g}."
+        return f"`budget.{name}` is {self.plan.bounds[name]:g}, and it takes {value:g}."
 
     def _over_on_paper(self, trial: Trial) -> tuple[float, str]:
         """How far a graph is over a bound before it is run, as a share of the bound, and how to say it.

@@ -11,20 +11,24 @@ Tables:
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import sqlite3
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from operator import attrgetter
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from apportion.store.database import Database
 
 DrawStatus = Literal["ok", "truncated", "refused", "timeout", "failed"]
 Spender = Literal["candidate", "judge", "searcher"]
 Billed = Literal["yes", "possibly", "no"]
+Sums = dict[str, float | int | None]
+
+SPENDERS: tuple[Spender, ...] = ("candidate", "judge", "searcher")
 
 MOST_PURCHASES = 3  # a broken reply may have been billed: bought at most twice again, then the draw stands as failed
 
@@ -61,6 +65,7 @@ INSERT_CALL = (  # nothing where another process has bought the draw meanwhile
     " WHERE NOT EXISTS (SELECT 1 FROM result WHERE key = ? AND idx = ?)"
 )
 BANKED = ("ok", "truncated", "refused")
+NEVER = (0, "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +95,7 @@ class Draw:
     first_token: Mapping[str, float] = field(default_factory=dict, hash=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(NamedTuple):
     """One request that was sent.
 
     Attributes:
@@ -112,7 +116,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Booking:
-    """An intent that is on disk: the call may be sent.
+    """An intent that is on record: the call may be sent.
 
     Attributes:
         purchases: attempts at this draw, in this and earlier runs, that may have been billed and gave nothing.
@@ -122,15 +126,46 @@ class Booking:
     purchases: int
 
 
-_canonical = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode
+canonical = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode
+"""A value as the one JSON text that keys are made of."""
 _values = attrgetter(*[field.name for field in fields(Draw)][2:-1])  # `astuple` copies deeply, and this is a hot path
-_costs = attrgetter(*[field.name for field in fields(Attempt)])
 
 
-def draw_key(identity: str, messages: object, sampling: object) -> tuple[str, str]:
-    """Key of a prompt and the canonical JSON it is the SHA-256 of (32 hexadecimal digits are kept)."""
-    request = _canonical([identity, messages, sampling])
+def draw_key(identity: str, messages: Iterable[tuple[str, str]], sampling: str) -> tuple[str, str]:
+    """Key of a prompt and the canonical JSON it is the SHA-256 of (32 hexadecimal digits are kept).
+
+    Args:
+        messages: role and content of each.
+        sampling: canonical JSON already, as many prompts share it.
+    """
+    said = ",".join([f"[{canonical(role)},{canonical(content)}]" for role, content in messages])
+    request = f"[{canonical(identity)},[{said}],{sampling}]"
     return hashlib.sha256(request.encode()).hexdigest()[:32], request
+
+
+class Broken:
+    """Draws that were bought for nothing: how often each, and how that ended the last time."""
+
+    def __init__(self) -> None:
+        self._ends: dict[tuple[str, int], tuple[int, str]] = {}
+
+    def add(self, key: str, index: int, outcome: str) -> None:
+        """Count one more."""
+        self._ends[key, index] = (self.purchases(key, index) + 1, outcome)
+
+    def note(self, key: str, index: int, attempt: Attempt) -> None:
+        """Count an attempt if it may have been billed for nothing. One that was lost says nothing of its draw."""
+        if attempt.billed == "possibly" and attempt.outcome != "lost":
+            self.add(key, index, attempt.outcome)
+
+    def purchases(self, key: str, index: int) -> int:
+        """How often a draw was bought for nothing."""
+        return self._ends.get((key, index), NEVER)[0]
+
+    def standing(self, key: str, index: int) -> Draw:
+        """The failed draw that stands where `MOST_PURCHASES` were for nothing."""
+        _, outcome = self._ends[key, index]
+        return Draw(key, index, "timeout" if outcome == "timeout" else "failed", finish_reason=outcome)
 
 
 class Calls:
@@ -140,6 +175,8 @@ class Calls:
         database: the open store.
         run: identity of the run; every row that it writes carries it.
     """
+
+    books_ahead = True  # a booking waits for the disk
 
     def __init__(self, database: Database, run: str) -> None:
         self.run = run
@@ -162,11 +199,12 @@ class Calls:
         Raises:
             StoreError: it could not be written, so nothing may be sent.
         """
-        purchases, outcome = self._broken.get((key, index), (0, ""))
+        purchases = self._broken.purchases(key, index)
         if purchases >= MOST_PURCHASES:
-            return Draw(key, index, "timeout" if outcome == "timeout" else "failed", finish_reason=outcome)
+            return self._broken.standing(key, index)
         row = (self.run, spender, model, key, index, time.time(), key, index)
         new = key not in self._prompts
+        made: list[int] = []  # what the operation has entered once it has run
 
         def operation(connection: sqlite3.Connection) -> Booking | Draw:
             if new:
@@ -174,16 +212,21 @@ class Calls:
             cursor = connection.execute(INSERT_CALL, row)
             if cursor.rowcount:
                 assert cursor.lastrowid is not None
+                made.append(cursor.lastrowid)
                 return Booking(cursor.lastrowid, purchases)
             return _draw(key, index, connection.execute(SELECT_RESULT, (key, index)).fetchone())
 
-        booking = await self._database.write(operation)
+        try:
+            booking = await self._database.write(operation)
+        except asyncio.CancelledError:  # the write is made all the same, and nothing will be sent
+            self._database.post(lambda connection: _abandon(connection, made))
+            raise
         self._prompts.add(key)
         return booking
 
     def record_attempt(self, call: int, n: int, attempt: Attempt, draw: Draw) -> None:
         """Enter a request that gave no usable reply and will be made again."""
-        self._count(attempt, draw)
+        self._broken.note(draw.key, draw.index, attempt)
         self._database.post(lambda connection: _insert_attempt(connection, call, n, attempt, final=False))
 
     async def finish(self, call: int, n: int, attempt: Attempt, draw: Draw) -> Draw:
@@ -195,7 +238,7 @@ class Calls:
         Raises:
             StoreError: it could not be written.
         """
-        self._count(attempt, draw)
+        self._broken.note(draw.key, draw.index, attempt)
         row = (draw.key, draw.index, call, *_values(draw), time.time())
 
         def operation(connection: sqlite3.Connection) -> Draw:
@@ -213,15 +256,7 @@ class Calls:
 
     def abandon(self, call: int) -> None:
         """End a call that will not be pursued: its last attempt is final; without one the booking is struck."""
-
-        def operation(connection: sqlite3.Connection) -> None:
-            (n,) = connection.execute("SELECT max(n) FROM attempt WHERE call = ?", (call,)).fetchone()
-            if n is None:
-                connection.execute("DELETE FROM call WHERE id = ?", (call,))
-            else:
-                connection.execute("UPDATE attempt SET final = 1 WHERE call = ? AND n = ?", (call, n))
-
-        self._database.post(operation)
+        self._database.post(lambda connection: _abandon(connection, [call]))
 
     def hit(self, spender: Spender, key: str, index: int) -> None:
         """Enter the use of a completion that was already paid for."""
@@ -253,17 +288,18 @@ class Calls:
 
         return self._database.run(operation)
 
-    def ledger(self) -> dict[str, dict[str, float | int | None]]:
+    def ledger(self) -> dict[str, Sums]:
         """Sums by spender over this run: calls fresh, banked and failed, tokens, FLOPs, USD, seconds.
 
         `usd` is None when a model without a known price was called. Costs include attempts that failed and may have
         been billed, and those that were in flight at a kill.
         """
         self._database.flush()
-        return {spender: self._sums(spender) for spender in ("candidate", "judge", "searcher")}
+        return {spender: self._sums(spender) for spender in SPENDERS}
 
     def failures(self) -> list[tuple[str, str, str, int]]:
         """What went wrong most often in this run: model, kind, the server's or our words, how often; three at most."""
+        self._database.flush()
         rows = self._database.read(
             "SELECT model, outcome, coalesce(message, ''), count(*) AS times FROM attempt JOIN call"
             " ON attempt.call = call.id WHERE run = ? AND billed != 'yes' AND outcome != 'lost'"
@@ -282,7 +318,7 @@ class Calls:
         calls, tokens, usd = rows[0]
         return int(calls), int(tokens), float(usd)
 
-    def _sums(self, spender: str) -> dict[str, float | int | None]:
+    def _sums(self, spender: Spender) -> Sums:
         who = (self.run, spender)
         ((banked,),) = self._database.read("SELECT count(*) FROM hit WHERE run = ? AND spender = ?", who)
         ((attempts, fresh, lost, ended, unpriced, prompt, completion, flops, usd, seconds),) = self._database.read(
@@ -306,26 +342,28 @@ class Calls:
             "seconds": seconds,
         }
 
-    def _read_broken(self) -> dict[tuple[str, int], tuple[int, str]]:
-        """How often each draw was bought for nothing, in any run of the store, and how that ended the last time."""
-        broken: dict[tuple[str, int], tuple[int, str]] = {}
+    def _read_broken(self) -> Broken:
+        """What was bought for nothing in any run of the store."""
+        broken = Broken()
         for key, index, outcome in self._database.read(
             "SELECT key, idx, outcome FROM attempt JOIN call ON attempt.call = call.id"
             " WHERE billed = 'possibly' AND outcome != 'lost' ORDER BY call, n"
         ):
-            broken[key, index] = (broken.get((key, index), (0, ""))[0] + 1, outcome)
+            broken.add(key, index, outcome)
         return broken
-
-    def _count(self, attempt: Attempt, draw: Draw) -> None:
-        if attempt.billed == "possibly" and attempt.outcome != "lost":
-            count, _ = self._broken.get((draw.key, draw.index), (0, ""))
-            self._broken[draw.key, draw.index] = (count + 1, attempt.outcome)
 
 
 def _insert_attempt(connection: sqlite3.Connection, call: int, n: int, attempt: Attempt, *, final: bool) -> None:
-    connection.execute(
-        "INSERT INTO attempt VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", (call, n, final, *_costs(attempt))
-    )
+    connection.execute("INSERT INTO attempt VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", (call, n, final, *attempt))
+
+
+def _abandon(connection: sqlite3.Connection, calls: Iterable[int]) -> None:
+    for call in calls:
+        (n,) = connection.execute("SELECT max(n) FROM attempt WHERE call = ?", (call,)).fetchone()
+        if n is None:
+            connection.execute("DELETE FROM call WHERE id = ?", (call,))
+        else:
+            connection.execute("UPDATE attempt SET final = 1 WHERE call = ? AND n = ?", (call, n))
 
 
 def _draw(key: str, index: int, row: tuple[Any, ...]) -> Draw:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 PRELUDE = """
-import ctypes, errno, os, signal, socket, stat, sys, threading, time
+import ctypes, errno, os, signal, socket, stat, struct, sys, threading, time
 
 won = []
 libc = ctypes.CDLL(None, use_errno=True)
@@ -114,6 +114,25 @@ for n in range(100):
 if written > host["quota"]:
     won.append(written)
 """,
+    ),
+    Attack(
+        "make files for ever",
+        """
+for n in range(1 << 30):
+    os.mknod(f"/tmp/{n}")
+""",
+        ends=("crashed",),
+    ),
+    Attack(
+        "access lists that no file system counts",
+        """
+entries = [(1, 6, -1), *[(2, 6, os.getuid())] * 8000, (4, 6, -1), (16, 6, -1), (32, 6, -1)]
+access = struct.pack("<I", 2) + b"".join(struct.pack("<HHi", *entry) for entry in entries)
+os.mknod("/tmp/file")
+attempt(os.setxattr, "/tmp/file", "system.posix_acl_access", access)
+attempt(os.setxattr, "/tmp", "system.posix_acl_default", access)
+""",
+        filtered=True,
     ),
     Attack("fill shared memory", 'attempt(write, "/dev/shm/breach")\nattempt(os.mkdir, "/dev/shm")'),
     Attack(

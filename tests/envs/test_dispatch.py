@@ -13,7 +13,8 @@ from apportion.envs.dispatch import ATTEMPTS, MOST_RETRY_AFTER_S, Dispatcher
 from apportion.envs.limits import Limits
 from apportion.envs.openai import OpenAIWorker
 from apportion.errors import LimitReached
-from apportion.store import Calls, Draw
+from apportion.store import Calls, Draw, Memory, MemoryCalls
+from apportion.store.books import Books
 from apportion.store.calls import MOST_PURCHASES
 from apportion.testing.answers import Json
 from apportion.testing.fakes import ScriptedWorker
@@ -68,6 +69,31 @@ def test_a_server_that_takes_seeds_gets_another_for_each_sample_and_the_same_aga
     first = seeds(tmp_path / "a.sqlite")
     assert len(set(first)) == 4 and None not in first
     assert first == seeds(tmp_path / "b.sqlite")
+
+
+LIVES: dict[str, Script] = {
+    "well": [GOOD],
+    "refused, then well": [failing("server"), failing("rate_limited"), GOOD],
+    "broken, then well": [failing("timeout"), failing("connection"), GOOD],
+    "broken for ever": [failing("timeout")] * MOST_PURCHASES,
+    "rejected": [failing("rejected")],
+}
+
+
+@pytest.mark.parametrize("life", LIVES)
+def test_books_in_memory_and_on_disk_say_the_same(tmp_path: Path, life: str) -> None:
+    async def run(give: Dispatcher) -> list[Draw]:
+        together = await asyncio.gather(one(give), one(give))
+        return [*together, *([await one(give)] if together[0].status == "ok" else [])]
+
+    def lived(calls: Books) -> tuple[list[Draw], object, object]:
+        draws = asyncio.run(run(dispatcher(calls, ScriptedWorker(LIVES[life]))))
+        sums = calls.ledger()["candidate"]
+        assert (sums.pop("seconds"), calls.spent()) >= (0.0, (1, 0, 0.0))  # the one thing that is measured
+        return draws, sums, calls.spent()
+
+    with open_calls(tmp_path / "a.sqlite") as calls:
+        assert lived(calls) == lived(MemoryCalls(Memory(), "run"))
 
 
 # --- retries ---------------------------------------------------------------------------------------------------------

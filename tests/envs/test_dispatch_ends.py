@@ -9,10 +9,11 @@ from typing import cast
 import pytest
 
 from apportion.envs.dispatch import Dispatcher
-from apportion.envs.limits import Limits
+from apportion.envs.limits import Limits, Spend
+from apportion.envs.worker import Reply, Request
 from apportion.errors import LimitReached, StoreError
-from apportion.store import Draw
-from apportion.testing.fakes import ScriptedWorker
+from apportion.store import Draw, Memory, MemoryCalls
+from apportion.testing.fakes import FakeWorker, ScriptedWorker
 from tests.envs.kit import GOOD, bought, entries, failing, one, saying
 from tests.support import dispatcher, open_calls, rows, tiny_disk
 
@@ -64,6 +65,63 @@ def test_a_purchase_that_nobody_wants_any_more_is_not_sent(tmp_path: Path) -> No
         assert calls.ledger()["candidate"]["attempts"] == 1
     assert [request.messages[0].content for request in worker.requests] == ["first"]
     assert rows(tmp_path / "a.sqlite", "SELECT count(*) FROM call") == [(1,)]
+
+
+@pytest.mark.parametrize("books", ["on disk", "in memory"])
+def test_who_leaves_takes_nothing_with_him(tmp_path: Path, books: str) -> None:
+    """Neither what is set aside for a call that was never sent, nor the buyer that others wait for."""
+    worker = saying("said", 0.05)
+
+    async def run(give: Dispatcher) -> list[Draw]:
+        stayers = [asyncio.ensure_future(one(give, f"first {n}")) for n in range(2)]
+        leavers = [asyncio.ensure_future(one(give, f"left {n}")) for n in range(5)]
+        last = [asyncio.ensure_future(one(give, f"last {n}")) for n in range(2)]
+        await asyncio.sleep(0.02)  # one is sent; one more may be booked; the others are in line
+        for leaver in leavers:
+            leaver.cancel()
+        draws = await asyncio.gather(*stayers, *last)
+        stayers[0], late = (asyncio.ensure_future(one(give, f"late {n}")) for n in range(2))
+        await asyncio.sleep(0.02)
+        late.cancel()
+        draws.append(await stayers[0])
+        await give.allowance.reserve(Spend(95))  # nothing else is reserved, or this would wait for ever
+        return draws
+
+    with open_calls(tmp_path / "a.sqlite") as on_disk:
+        calls = on_disk if books == "on disk" else MemoryCalls(Memory(), "run")
+        give = dispatcher(calls, worker, Limits(calls=100), concurrency=1)
+        draws = asyncio.run(asyncio.wait_for(run(give), 10))
+        sums = calls.ledger()["candidate"]
+    assert [draw.status for draw in draws] == ["ok"] * 5
+    assert sums["attempts"] == sums["calls_fresh"] == len(worker.requests) == 5
+
+
+def test_a_loop_that_ends_before_a_purchase_begins_leaves_no_buyer_behind() -> None:
+    """Else the line would be served by one who is gone, and the next loop would wait for ever."""
+    give = dispatcher(MemoryCalls(Memory(), "run"), saying(), concurrency=1)
+
+    async def leave() -> asyncio.Future[Draw]:
+        return asyncio.ensure_future(one(give))  # its first step is the last turn of this loop
+
+    assert asyncio.run(leave()).cancelled()
+    assert asyncio.run(asyncio.wait_for(one(give, "another"), 10)).status == "ok"
+
+
+def test_a_worker_that_is_cancelled_from_within_ends_its_purchase_only(tmp_path: Path) -> None:
+    class Fickle(FakeWorker):
+        async def complete(self, request: Request) -> Reply:
+            if "odd" in request.messages[0].content:
+                raise asyncio.CancelledError
+            return await super().complete(request)
+
+    async def run(give: Dispatcher) -> list[object]:
+        asked = (one(give, text) for text in ("odd", "even", "odd too", "even too"))
+        return await asyncio.gather(*asked, return_exceptions=True)
+
+    with open_calls(tmp_path / "a.sqlite") as calls:
+        give = dispatcher(calls, Fickle(lambda request: "said"), concurrency=1)
+        ended = asyncio.run(asyncio.wait_for(run(give), 10))
+    assert [type(end) for end in ended] == [asyncio.CancelledError, Draw, asyncio.CancelledError, Draw]
 
 
 def test_closing_books_what_is_in_flight_as_lost_and_strikes_what_was_not_sent(tmp_path: Path) -> None:

@@ -16,10 +16,11 @@ from hypothesis import strategies as st
 from apportion.envs import parsers
 from apportion.envs.dispatch import Dispatcher, Endpoint
 from apportion.envs.environment import Environment
+from apportion.envs.roles import OPERATORS, Job, NodeRun
 from apportion.envs.rollout import Rollout
 from apportion.envs.stage import Example, Stage
 from apportion.envs.worker import Message, Sampling
-from apportion.errors import LimitReached
+from apportion.errors import LimitReached, RoleError
 from apportion.graphs.graph import Graph, Node
 from apportion.store.calls import Draw, DrawStatus, Spender
 from tests.envs.kit import saying
@@ -188,6 +189,28 @@ def test_an_error_in_one_node_cancels_the_rest_in_silence() -> None:
     asyncio.run(main())
     gc.collect()
     assert (cancelled, complaints) == (["hangs"], [])
+
+
+async def leave(job: Job) -> NodeRun:
+    raise SystemExit("two\nlines")
+
+
+async def interrupt(job: Job) -> NodeRun:
+    raise asyncio.CancelledError
+
+
+def test_a_role_that_would_exit_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a plugin ends the process without a word."""
+    monkeypatch.setitem(OPERATORS, "generator", leave)
+    with pytest.raises(RoleError) as error:
+        run(PAIR, plain)
+    assert str(error.value) == "a role must not raise, but 'generator' does: SystemExit: two lines; mend it."
+
+
+def test_a_role_that_is_cancelled_is_no_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(OPERATORS, "generator", interrupt)
+    with pytest.raises(asyncio.CancelledError):
+        run(PAIR, plain)
 
 
 def test_two_errors_at_once_are_one() -> None:

@@ -132,7 +132,7 @@ def test_a_waiter_that_is_cancelled_takes_nothing_with_it() -> None:
         assert [task.done() for task in waiting] == [True, True, False]
         allowance.settle(Spend(1), Spend(1))
         ended = await asyncio.gather(*waiting, return_exceptions=True)
-        assert [type(e) for e in ended] == [asyncio.CancelledError, type(None), LimitReached]
+        assert [type(e) for e in ended] == [asyncio.CancelledError, Spend, LimitReached]
 
     asyncio.run(run())
 

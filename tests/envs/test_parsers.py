@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from apportion.envs import parsers
-from tests.strategies import replies
+from tests.strategies import anything, replies
 
 OPTIONS = ("A", "AB", "yes", "not enough info", "C++", "istanbul")
 PARSERS: dict[str, parsers.Parser] = {
@@ -34,6 +34,24 @@ def test_no_reply_makes_a_parser_raise(name: str, reply: str) -> None:
     if value is not None:
         assert value and value == value.strip()
         value.encode()  # whatever is parsed can be stored and sent on
+
+
+@pytest.mark.parametrize("name", PARSERS)
+@given(reply=anything)
+def test_no_text_at_all_makes_a_parser_raise(name: str, reply: str) -> None:
+    for text in (reply, f"\x00{reply}\ud800", reply * 1000):
+        value = PARSERS[name](text)
+        assert value is None or value == value.strip() != ""
+
+
+@pytest.mark.parametrize("name", PARSERS)
+@pytest.mark.parametrize(
+    "piece", ["9", "1,", "1,111", "+-", "{", '{"a":', "[", "a ", "\x00", "\ud800", "\n", "Answer:"]
+)
+def test_a_megabyte_is_parsed_at_once(name: str, piece: str) -> None:
+    started = time.perf_counter()
+    PARSERS[name](piece * (1_000_000 // len(piece)))
+    assert time.perf_counter() - started < 5
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from apportion.envs import parsers
 from apportion.envs.dispatch import Dispatcher, Endpoint
 from apportion.envs.environment import Environment
 from apportion.envs.limits import Allowance, Limits
-from apportion.envs.rollout import NodeRun, Rollout
+from apportion.envs.rollout import Candidate, NodeRun, Rollout
 from apportion.envs.stage import Example, Stage
 from apportion.envs.worker import Request, Sampling
 from apportion.evaluators.benchmark import Benchmark
@@ -231,7 +231,30 @@ def test_nodes_that_were_not_run_say_nothing(tmp_path: Path) -> None:
     graph = GRAPHS["fuser"]
     lost = Draw("k", 0, "failed")
     runs = {"d": NodeRun("failed", (), (lost, lost, lost)), "f": NodeRun("failed")}
-    assert learnt([Rollout(graph, "1", "failed", None, runs)]).to_dict() == {"sums": []}
+    assert learnt([Rollout(graph, "1", "failed", None, runs)]).to_dict()["sums"] == []
+
+
+# How replies ended
+
+
+def test_replies_are_counted_by_how_they_ended(tmp_path: Path) -> None:
+    statuses: tuple[DrawStatus, ...] = ("ok", "ok", "truncated", "refused", "timeout", "failed")
+    draws = tuple(Draw("k", i, status) for i, status in enumerate(statuses))
+    written = (Candidate("yes", "yes", ("d", 0)), Candidate("?", None, ("d", 1)))
+    graph = Graph((Node("d", "find", "generator", "small", 6), Node("s", "find", "scorer", "large", 1, ("d",))))
+    runs = {"d": NodeRun("ok", written, draws), "s": NodeRun("ok", written[1:], draws[1:3])}
+    for status in ("ok", "failed"):
+        ends = learnt([Rollout(graph, "1", status, "yes", runs)]).to_dict()["ends"]
+        assert sorted(ends) == [
+            ["find", "large", "ok", 2],  # what a judge begins to say is heard, and no parser reads it
+            *(["find", "small", end, 1] for end in ("failed", "ok", "refused", "timeout", "truncated", "unparsed")),
+        ]
+
+
+def test_of_a_run_before_ends_were_counted_none_are_known() -> None:
+    forecast = Forecast(PLAIN, GUESS)
+    forecast.recall({"sums": [["find", "generator", "small", 1, 2, 3, 4]]})
+    assert forecast.to_dict()["ends"] == []
 
 
 # Prices, and the door to a study
@@ -284,7 +307,7 @@ def test_a_benchmark_learns_from_the_search_split_alone(tmp_path: Path) -> None:
 
     for split in ("validation", "test"):
         asyncio.run(measured(split))
-        assert benchmark.learnt() == {"sums": []}
+        assert benchmark.learnt() == {"sums": [], "ends": []}
     asyncio.run(measured("search"))
     assert benchmark.learnt() == learnt([one, one]).to_dict()
     assert benchmark.on_paper(one.graph) == forecast.costs(one.graph)

@@ -113,3 +113,11 @@ def test_the_order_does_not_change_between_versions() -> None:
         ("r", ("b",)),
         ("v", ("b", "a", "r")),
     ]
+
+
+def test_equal_temperatures_are_one_key() -> None:
+    def key(temperature: float | None) -> str:
+        return Graph((Node("a", "s", "generator", "m", temperature=temperature),)).key
+
+    assert key(0) == key(-0.0) == key(0.0) != key(None)
+    assert key(1) == key(1.0) == "ab4e9f6919217e37"  # which banks and runs hold

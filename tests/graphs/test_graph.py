@@ -9,10 +9,15 @@ from dataclasses import replace
 import networkx as nx
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
 from apportion.errors import ApportionError, GraphError
+from apportion.graphs.drawing.difference import difference_text
 from apportion.graphs.graph import Graph, Node, calls_of
 from apportion.graphs.roles import ROLES
+from apportion.graphs.templates import TemplateStage
+from apportion.report.terminal import describe
+from apportion.search.trial import Trial
 from tests.strategies import graphs, renamed
 
 DRAFT = Node("d", "s", "generator", "m")
@@ -112,6 +117,67 @@ def test_a_graph_is_a_value() -> None:
     assert str(DRAFTS) == "generator m x3" and str(VOTE) == "voter"
     with pytest.raises(AttributeError):
         graph.nodes = ()  # type: ignore[misc]
+
+
+ONE = Graph((DRAFT,))
+NO_RECORD: dict[str, tuple[object, str]] = {
+    "a key twice": (
+        ONE.to_json().replace('"nodes"', '"nodes": [], "nodes"'),
+        "a key must stand once in an object, but 'nodes' stands twice; leave one out.",
+    ),
+    "a key of a node twice": (
+        ONE.to_json().replace('"id"', '"id": "e", "id"'),
+        "a key must stand once in an object, but 'id' stands twice; leave one out.",
+    ),
+    "true for a version": (
+        ONE.to_json().replace("1", "true", 1),
+        "`apportion_graph` must be 1, got True; write it with this version.",
+    ),
+    "no version": (
+        json.dumps(ONE.to_dict()),
+        "`apportion_graph` must be 1, got None; write it with this version.",
+    ),
+    "a key too many": (
+        json.dumps({"apportion_graph": 1, **ONE.to_dict(), "edges": []}),
+        "a graph has `nodes` and `apportion_graph`, got 'edges'; leave it out.",
+    ),
+    "no object": ("[]", "`apportion_graph` must be 1, got None; write it with this version."),
+    "None": (None, "a graph must be JSON text, got NoneType; write it with `to_json`."),
+    "a number": (1, "a graph must be JSON text, got int; write it with `to_json`."),
+    "bytes": (ONE.to_json().encode(), "a graph must be JSON text, got bytes; write it with `to_json`."),
+}
+
+
+@pytest.mark.parametrize("name", NO_RECORD)
+def test_what_is_no_record_of_a_graph_is_refused(name: str) -> None:
+    text, said = NO_RECORD[name]
+    with pytest.raises(GraphError) as error:
+        Graph.from_json(text)  # type: ignore[arg-type]
+    assert str(error.value) == said
+
+
+@pytest.mark.parametrize("value", [None, 1, b"{}", "{}", []])
+def test_a_record_is_an_object(value: object) -> None:
+    with pytest.raises(GraphError, match=r"^a graph must be an object with `nodes`, got \w+; write one\.$"):
+        Graph.from_dict(value)  # type: ignore[arg-type]
+
+
+def test_a_record_may_say_its_version_if_it_is_ours() -> None:
+    assert Graph.from_dict({"apportion_graph": 1, **ONE.to_dict()}) == ONE
+    with pytest.raises(GraphError, match=r"^`apportion_graph` must be 1, got 2; "):
+        Graph.from_dict({"apportion_graph": 2, **ONE.to_dict()})
+
+
+@given(st.text(st.characters(categories=["Cc", "Cf", "Cs", "Zl", "L"]), min_size=1))
+def test_no_name_does_anything_to_a_terminal(name: str) -> None:
+    name = f"\x1b{name}"
+    graph = Graph((Node(name, name, "generator", name, 3), Node("v", name, "voter", inputs=(name,))))
+    other = Graph((Node("d", name, "generator", "m"),))
+    shown = [str(graph), str(graph.nodes[0]), difference_text(graph, other), describe(Trial(0, "", False, graph))]
+    assert all(line.isprintable() for text in shown for line in text.split("\n"))
+    with pytest.raises(GraphError) as error:
+        TemplateStage("s", ("m",), ("single",), (1, 1)).choices(graph.nodes)
+    assert str(error.value).isprintable()
 
 
 BROKEN: dict[str, tuple[tuple[Node, ...], str]] = {

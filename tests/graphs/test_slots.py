@@ -360,7 +360,7 @@ REFUSED: dict[str, tuple[object, str]] = {
     ),
     "a graph and more": (
         {**_graph(DRAFT, VOTE), "s.1.model": "small"},
-        "a graph must have `nodes` and no more, got 's.1.model'; leave it out.",
+        "a graph has `nodes` and `apportion_graph`, got 's.1.model'; leave it out.",
     ),
     "a node and more": (_graph({**DRAFT, "prompt": "hi"}, VOTE), "a node has id, stage, role, model, samples, inputs"),
     "a graph of another model": (

@@ -6,14 +6,16 @@ import numpy as np
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
+from matplotlib.colors import to_rgb
 
 from apportion.graphs.parameters import Value
 from apportion.graphs.slots import SlotStage
 from apportion.graphs.space import SearchSpace
 from apportion.graphs.templates import TemplateStage
-from apportion.report.plots import Snapshot, plot_evolution
+from apportion.report.plots import GREY, Snapshot, plot_evolution
 
 AT = (0, 8, 24)
+FINAL_MODEL = "answer: model of the final node"
 
 
 def snapshots(slots: int) -> list[Snapshot]:
@@ -58,9 +60,31 @@ def test_many_edges_are_a_map() -> None:
 def test_shares_fill_the_whole() -> None:
     areas = panels(12)["answer: models of the slots"].collections
     tops = [np.asarray(area.get_paths()[0].vertices)[:, 1].max() for area in areas]
-    assert len(areas) == 2 and tops == pytest.approx([0.9, 1.0])
+    other = (0.1 + 11 * 0.05) / 12  # the first slot is never absent
+    assert len(areas) == 3 and tops == pytest.approx([0.9, 0.9 + other, 1.0])
+
+
+def test_a_model_has_one_colour_wherever_it_stands() -> None:
+    def fills(title: str) -> dict[str, object]:
+        areas = shown[title].collections
+        return {str(area.get_label()): tuple(np.asarray(area.get_facecolor())[0, :3]) for area in areas}
+
+    shown = panels(3)
+    find, slots, final = (fills(title) for title in ("find: model", "answer: models of the slots", FINAL_MODEL))
+    assert find["small"] == slots["small"] == final["small"] != slots["large"] == final["large"]
+    assert slots["absent"] == to_rgb(GREY)
+    roles = fills("answer: roles of the slots") | fills("answer: role of the final node")
+    assert not {*roles.values()} & {*slots.values()}
+
+
+def test_no_legend_hides_what_is_drawn() -> None:
+    for title, axes in panels(3).items():
+        axes.figure.draw_without_rendering()  # type: ignore[union-attr]
+        legend = axes.get_legend()
+        assert legend is not None and legend.get_window_extent().x0 >= axes.get_window_extent().x1, title
+        assert axes.get_ylabel().endswith("probability")
 
 
 def test_one_snapshot_is_no_course() -> None:
-    with pytest.raises(ValueError, match="two snapshots or more, got 1; take more"):
+    with pytest.raises(ValueError, match=r"needs a distribution that has moved, but this has not; run more trials\.$"):
         plot_evolution(snapshots(2)[:1], AT[:1])

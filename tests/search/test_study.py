@@ -13,7 +13,7 @@ from apportion.graphs.graph import Graph
 from apportion.graphs.space import SearchSpace
 from apportion.graphs.templates import TemplateStage
 from apportion.search.objectives import Constraint, front
-from apportion.search.plan import MOST_HELD
+from apportion.search.plan import MOST_HELD, bounded, drawn_within
 from apportion.search.problem import Row
 from apportion.search.samplers import MADE_ONCE, SAMPLERS
 from apportion.search.study import FAILED_IN_A_ROW, IDLE_IN_A_ROW, Outcome, Study
@@ -249,6 +249,30 @@ def test_some_of_every_limit_is_held_back_while_searching() -> None:
     made = Study(plan(), Troubled(), MemoryLog(), purse)
     finish(made)
     assert purse.held[:2] == [made.plan.closing_share, 0.0] and purse.held[-1] == 0.0
+
+
+PRICES: dict[str, dict[str, float | None]] = {
+    "find": {"small": 1.0, "large": None},
+    "answer": {"small": 2.0, "large": 3.0},
+}
+KNOWN = {("find", "small"): 1.0, ("answer", "small"): 2.0, ("answer", "large"): 3.0}
+
+
+@pytest.mark.parametrize(
+    ("bounds", "metric", "bound"),
+    [
+        ({}, None, None),
+        ({"latency_s": 3.0}, None, None),
+        ({"calls": 4.0, "usd": 0.5}, "usd", 0.5),
+        ({"latency_s": 3.0, "usd": 0.5, "flops": 1e9}, "flops", 1e9),
+    ],
+)
+def test_graphs_are_drawn_within_one_bound_on_a_sum_over_calls(
+    bounds: dict[str, float], metric: str | None, bound: float | None
+) -> None:
+    assert bounded(bounds) == metric
+    assert drawn_within(bounds, PRICES) == (KNOWN, bound)
+    assert drawn_within(bounds, {"find": {"small": None}}) == drawn_within(bounds, {}) == ({}, None)
 
 
 counts = st.integers(1, 10_000)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
+from apportion.store import Calls, MemoryCalls
 from apportion.store.calls import Attempt, Billed
 from tests.support import rows
+
+Store = Callable[[str], contextlib.AbstractContextManager[Calls | MemoryCalls]]
+"""From a run to its bank and ledger, which are open inside the `with`: a session."""
 
 SCHEMA = "CREATE TABLE IF NOT EXISTS item (id INTEGER PRIMARY KEY, who TEXT, text TEXT);"
 Insert = Callable[[sqlite3.Connection], object]

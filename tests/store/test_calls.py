@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import hashlib
 import json
 import sqlite3
 import subprocess
@@ -12,26 +13,38 @@ import sys
 from pathlib import Path
 from typing import Any, cast
 
+import hypothesis.strategies as st
 import pytest
+from hypothesis import given
 
 from apportion.envs.worker import Reply, Sampling, Usage
 from apportion.errors import WorkerError
-from apportion.store import Calls, Draw
-from apportion.store.calls import MOST_PURCHASES, Booking, draw_key
+from apportion.store import Calls, Draw, Memory, MemoryCalls
+from apportion.store.calls import MOST_PURCHASES, Booking, canonical, draw_key
 from apportion.testing.fakes import FakeWorker, ScriptedWorker
 from tests.envs.kit import saying
-from tests.store.kit import attempt_of
+from tests.store.kit import Store, attempt_of
 from tests.support import ROOT, ask, dispatcher, open_calls, rows
 
-# --- several runs on one file ----------------------------------------------------------------------------------------
+
+@pytest.fixture(params=["on disk", "in memory"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    """A store that is new, and which any number of sessions may open."""
+    memory = Memory()
+    if request.param == "in memory":
+        return lambda run: contextlib.nullcontext(MemoryCalls(memory, run))
+    return lambda run: open_calls(tmp_path / "bank.sqlite", run)
 
 
-def test_two_runs_share_the_bank_and_keep_ledgers_of_their_own(tmp_path: Path) -> None:
-    async def draws(calls: Calls) -> list[Draw]:
+# --- several runs on one store ---------------------------------------------------------------------------------------
+
+
+def test_two_runs_share_the_bank_and_keep_ledgers_of_their_own(store: Store) -> None:
+    async def draws(calls: Calls | MemoryCalls) -> list[Draw]:
         give = dispatcher(calls, FakeWorker(lambda request: f"said in {calls.run}"))
         return [await give.draw("m", ask("same"), Sampling(0.7, 8), index, "candidate") for index in range(3)]
 
-    with open_calls(tmp_path / "bank.sqlite", "a") as a, open_calls(tmp_path / "bank.sqlite", "b") as b:
+    with store("a") as a, store("b") as b:
         first, second = asyncio.run(draws(a)), asyncio.run(draws(b))
         assert first == second
         assert {draw.text for draw in second} == {"said in a"}
@@ -40,12 +53,12 @@ def test_two_runs_share_the_bank_and_keep_ledgers_of_their_own(tmp_path: Path) -
         assert b.spent() == (0, 0, 0.0)
 
 
-def test_runs_that_buy_the_same_draw_at_once_go_on_with_the_same_text(tmp_path: Path) -> None:
-    async def both(a: Calls, b: Calls) -> list[Draw]:
+def test_runs_that_buy_the_same_draw_at_once_go_on_with_the_same_text(store: Store) -> None:
+    async def both(a: Calls | MemoryCalls, b: Calls | MemoryCalls) -> list[Draw]:
         givers = [dispatcher(c, FakeWorker(lambda request, c=c: f"said in {c.run}", 0.05)) for c in (a, b)]  # type: ignore[misc]
         return await asyncio.gather(*(g.draw("m", ask("same"), Sampling(0.7, 8), 0, "candidate") for g in givers))
 
-    with open_calls(tmp_path / "bank.sqlite", "a") as a, open_calls(tmp_path / "bank.sqlite", "b") as b:
+    with store("a") as a, store("b") as b:
         one, other = asyncio.run(both(a, b))
         assert one == other == a.find(one.key, 0) == b.find(one.key, 0)
         assert [c.ledger()["candidate"]["calls_fresh"] for c in (a, b)] == [1, 1], "both were paid for"
@@ -95,14 +108,14 @@ def test_two_processes_buying_the_same_draws_end_with_the_same_texts(tmp_path: P
 # --- what makes two draws the same -----------------------------------------------------------------------------------
 
 
-def test_the_index_is_part_of_a_draw(tmp_path: Path) -> None:
+def test_the_index_is_part_of_a_draw(store: Store) -> None:
     worker = ScriptedWorker([Reply(f"text {n}", "ok", "stop", Usage(1, 1), None, 0.1) for n in range(3)])
 
-    async def run(calls: Calls) -> list[str]:
+    async def run(calls: Calls | MemoryCalls) -> list[str]:
         give = dispatcher(calls, worker)
         return [(await give.draw("m", ask("q"), Sampling(0.7, 8), i, "candidate")).text for i in (0, 1, 2, 1, 0, 2)]
 
-    with open_calls(tmp_path / "bank.sqlite") as calls:
+    with store("run") as calls:
         assert asyncio.run(run(calls)) == ["text 0", "text 1", "text 2", "text 1", "text 0", "text 2"]
 
 
@@ -181,67 +194,89 @@ def test_a_bank_of_the_first_format_is_read_and_goes_on(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("pieces", [(["a", "b"], ["ab"]), (["a\x00", "b"], ["a", "\x00b"]), (["é"], ["e\u0301"])])
 def test_keys_do_not_run_texts_together(pieces: tuple[list[str], list[str]]) -> None:
-    one, other = (draw_key("m", [["user", text] for text in texts], [0.7])[0] for texts in pieces)
+    one, other = (draw_key("m", [("user", text) for text in texts], "[0.7]")[0] for texts in pieces)
     assert one != other
+
+
+anything = st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from('"\\\x00\u2028,[]{}'))
+
+
+@given(anything, st.lists(st.tuples(anything, anything)), st.lists(st.floats() | st.integers() | st.lists(anything)))
+def test_a_record_is_the_canonical_json_of_what_is_asked(
+    identity: str, messages: list[tuple[str, str]], sampling: list[object]
+) -> None:
+    key, record = draw_key(identity, messages, canonical(sampling))
+    assert record == json.dumps([identity, messages, sampling], ensure_ascii=False, separators=(",", ":"))
+    assert key == hashlib.sha256(record.encode()).hexdigest()[:32]
 
 
 # --- purchases for nothing -------------------------------------------------------------------------------------------
 
 
-def timeouts(n: int) -> ScriptedWorker:
-    return ScriptedWorker([WorkerError("timeout", "too slow")] * n)
-
-
-def test_a_draw_that_stands_as_failed_reads_the_same_in_every_session(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("kind", "status"), [("timeout", "timeout"), ("connection", "failed"), ("bad_response", "failed")]
+)
+def test_a_draw_that_stands_as_failed_reads_the_same_in_every_session(store: Store, kind: str, status: str) -> None:
     """Else a number that was shown with it could not be computed again."""
 
-    async def run(calls: Calls, worker: ScriptedWorker) -> Draw:
+    async def run(calls: Calls | MemoryCalls, worker: ScriptedWorker) -> Draw:
         return await dispatcher(calls, worker).draw("m", ask("q"), Sampling(0.7, 8), 0, "candidate")
 
-    for kind, status in (("timeout", "timeout"), ("connection", "failed"), ("bad_response", "failed")):
-        path = tmp_path / f"{kind}.sqlite"
-        worker = ScriptedWorker([WorkerError(cast(Any, kind), "broken")] * 3)
-        with open_calls(path) as calls:
-            first = asyncio.run(run(calls, worker))
-            again = asyncio.run(run(calls, worker))
-        with open_calls(path) as calls:
-            later = asyncio.run(run(calls, timeouts(0)))
-        assert first == again == later
-        assert first.status == status
-        assert len(worker.requests) == MOST_PURCHASES
+    worker = ScriptedWorker([WorkerError(cast(Any, kind), "broken")] * 3)
+    with store("run") as calls:
+        first = asyncio.run(run(calls, worker))
+        again = asyncio.run(run(calls, worker))
+    with store("run") as calls:
+        later = asyncio.run(run(calls, ScriptedWorker([])))
+    assert first == again == later
+    assert first.status == status
+    assert len(worker.requests) == MOST_PURCHASES
 
 
-def test_lost_calls_do_not_count_as_broken_purchases(tmp_path: Path) -> None:
+def test_lost_calls_do_not_count_as_broken_purchases(store: Store) -> None:
     """A kill says nothing of the draw: it is bought again however often we were killed."""
-    path = tmp_path / "bank.sqlite"
     for _ in range(5):
-        with open_calls(path) as calls:
+        with store("run") as calls:
             booking = asyncio.run(calls.book("candidate", "m", "x", "null", 0))
             assert isinstance(booking, Booking)
             assert booking.purchases == 0
-        with open_calls(path) as calls:
+        with store("run") as calls:
             assert calls.write_off(lambda model, request: attempt_of("lost", "possibly", 1, 1)) == 1
             assert calls.write_off(lambda model, request: attempt_of("lost", "possibly", 1, 1)) == 0
-    with open_calls(path) as calls:
+    with store("run") as calls:
         assert calls.ledger()["candidate"]["calls_lost"] == 5
 
 
-def test_only_the_calls_of_the_own_run_are_written_off(tmp_path: Path) -> None:
-    path = tmp_path / "bank.sqlite"
-    with open_calls(path, "a") as a, open_calls(path, "b") as b:
+def test_only_the_calls_of_the_own_run_are_written_off(store: Store) -> None:
+    with store("a") as a, store("b") as b:
         asyncio.run(a.book("candidate", "m", "x", "null", 0))
         assert b.write_off(lambda model, request: attempt_of("lost", "possibly", 1, 1)) == 0
         assert a.write_off(lambda model, request: attempt_of("lost", "possibly", 1, 1)) == 1
 
 
-def test_an_unknown_price_makes_the_sum_unknown(tmp_path: Path) -> None:
+def test_a_booking_that_nobody_waits_for_is_struck(tmp_path: Path) -> None:
+    """Else the next session would write it off as lost, and charge for it."""
+
+    async def leave(calls: Calls) -> None:
+        booking = asyncio.ensure_future(calls.book("candidate", "m", "x", "null", 0))
+        await asyncio.sleep(0)  # its first step submits the write
+        booking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await booking
+
     with open_calls(tmp_path / "bank.sqlite") as calls:
+        asyncio.run(leave(calls))
+    assert rows(tmp_path / "bank.sqlite", "SELECT count(*) FROM call") == [(0,)]
+
+
+def test_an_unknown_price_makes_the_sum_unknown(store: Store) -> None:
+    with store("run") as calls:
 
         async def run() -> None:
             for index, usd in enumerate((0.5, None)):
                 booking = await calls.book("judge", "m", "x", "null", index)
                 assert isinstance(booking, Booking)
-                attempt = dataclasses.replace(attempt_of("ok", "yes", 1, 1), usd=usd)
+                attempt = attempt_of("ok", "yes", 1, 1)._replace(usd=usd)
                 await calls.finish(booking.call, 0, attempt, Draw("x", index, "ok", "text"))
 
         asyncio.run(run())

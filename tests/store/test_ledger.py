@@ -1,4 +1,4 @@
-"""Bank and ledger against a plain model of them, over any sequence of uses by one process after another."""
+"""Bank and ledger, on disk and in memory, against a plain model of them, over any sequence of uses and sessions."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import itertools
 import json
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -16,7 +17,7 @@ import hypothesis.strategies as st
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, precondition, rule
 
-from apportion.store import Calls, Database, Draw
+from apportion.store import Calls, Database, Draw, Memory, MemoryCalls
 from apportion.store.calls import MOST_PURCHASES, SCHEMA, Attempt, Spender
 from tests.store.kit import attempt_of
 
@@ -43,14 +44,13 @@ class Entry:
 
 
 class Ledger(RuleBasedStateMachine):
-    """Every sequence of uses, by one process after another, against dictionaries and sums."""
+    """Every sequence of uses, by one session after another, against dictionaries and sums."""
 
     open_bookings: Bundle[int] = Bundle("open_bookings")
+    calls: Calls | MemoryCalls
 
     def __init__(self) -> None:
         super().__init__()
-        memory = "/dev/shm" if Path("/dev/shm").is_dir() else None  # thousands of commits; none of them meets a crash
-        self.folder = Path(tempfile.mkdtemp(prefix="apportion-test-", dir=memory))
         self.loop = asyncio.new_event_loop()
         self.texts = itertools.count()
         self.entries: dict[int, Entry] = {}
@@ -61,21 +61,26 @@ class Ledger(RuleBasedStateMachine):
         self._open("a")
 
     def teardown(self) -> None:
-        self.database.close()
+        self._close()
         self.loop.close()
-        shutil.rmtree(self.folder)
 
     def _open(self, run: str) -> None:
-        self.database = Database(self.folder / "bank.sqlite", SCHEMA)
-        self.calls = Calls(self.database, run)
-        self.session = set()
+        """Begin a session of a run."""
+        raise NotImplementedError
+
+    def _close(self) -> None:
+        """End the session."""
+
+    def _results(self) -> list[tuple[str, int, str]]:
+        """Key, index and text of what is kept in the bank."""
+        raise NotImplementedError
+
+    def _in_flight(self) -> list[int]:
+        """The calls that are kept without an end."""
+        raise NotImplementedError
 
     def _wait(self, work: Coroutine[Any, Any, T]) -> T:
         return self.loop.run_until_complete(work)
-
-    def _stored(self, sql: str) -> list[tuple[Any, ...]]:
-        self.database.flush()
-        return self.database.read(sql)
 
     def _live(self, call: int) -> bool:
         return call in self.session and not self.entries[call].ended
@@ -163,8 +168,9 @@ class Ledger(RuleBasedStateMachine):
 
     @rule(run=st.sampled_from("ab"), write_off=st.booleans())
     def reopen(self, run: str, write_off: bool) -> None:  # noqa: FBT001 - drawn by Hypothesis
-        """The next process; what the last one had in flight it has lost."""
-        self.database.close()
+        """The next session; what the last one had in flight it has lost."""
+        self._close()
+        self.session = set()
         self._open(run)
         if write_off:
             lost = attempt_of("lost", "possibly", 3, 5)
@@ -176,15 +182,11 @@ class Ledger(RuleBasedStateMachine):
 
     @invariant()
     def the_bank_is_what_was_first_bought(self) -> None:
-        stored = self._stored("SELECT key, idx, text FROM result")
-        assert sorted(stored) == sorted((d.key, d.index, d.text) for d in self.banked.values())
+        assert sorted(self._results()) == sorted((d.key, d.index, d.text) for d in self.banked.values())
 
     @invariant()
     def in_flight_is_what_has_no_final_attempt(self) -> None:
-        stored = self._stored(
-            "SELECT id FROM call WHERE NOT EXISTS (SELECT 1 FROM attempt WHERE attempt.call = call.id AND final)"
-        )
-        assert sorted(n for (n,) in stored) == sorted(n for n, entry in self.entries.items() if not entry.ended)
+        assert sorted(self._in_flight()) == sorted(n for n, entry in self.entries.items() if not entry.ended)
 
     @invariant()
     def broken_draws_are_bought_three_times_in_all(self) -> None:
@@ -214,8 +216,65 @@ class Ledger(RuleBasedStateMachine):
         tokens = sum(a.prompt_tokens + a.completion_tokens for a in everything)
         assert self.calls.spent() == (len(everything), tokens, sum(a.usd or 0.0 for a in everything))
 
+    @invariant()
+    def failures_are_the_most_frequent(self) -> None:
+        made = [a for e in self.entries.values() if e.run == self.calls.run for a in e.attempts]
+        times = Counter((a.outcome, a.message or "") for a in made if a.billed != "yes" and a.outcome != "lost")
+        told = {(outcome, words): n for _, outcome, words, n in self.calls.failures()}
+        assert told.items() <= times.items()
+        assert sorted(told.values()) == sorted(times.values())[-3:]
 
-TestLedger = Ledger.TestCase
-TestLedger.settings = settings(
+
+class OnDisk(Ledger):
+    """Sessions are processes, one after another, on one store file."""
+
+    def __init__(self) -> None:
+        memory = "/dev/shm" if Path("/dev/shm").is_dir() else None  # thousands of commits; none of them meets a crash
+        self.folder = Path(tempfile.mkdtemp(prefix="apportion-test-", dir=memory))
+        super().__init__()
+
+    def teardown(self) -> None:
+        super().teardown()
+        shutil.rmtree(self.folder)
+
+    def _open(self, run: str) -> None:
+        self.database = Database(self.folder / "bank.sqlite", SCHEMA)
+        self.calls = Calls(self.database, run)
+
+    def _close(self) -> None:
+        self.database.close()
+
+    def _stored(self, sql: str) -> list[tuple[Any, ...]]:
+        self.database.flush()
+        return self.database.read(sql)
+
+    def _results(self) -> list[tuple[str, int, str]]:
+        return self._stored("SELECT key, idx, text FROM result")
+
+    def _in_flight(self) -> list[int]:
+        unended = "NOT EXISTS (SELECT 1 FROM attempt WHERE attempt.call = call.id AND final)"
+        return [n for (n,) in self._stored(f"SELECT id FROM call WHERE {unended}")]
+
+
+class InMemory(Ledger):
+    """Sessions are runs of one process, one after another, over one memory."""
+
+    def __init__(self) -> None:
+        self.memory = Memory()
+        super().__init__()
+
+    def _open(self, run: str) -> None:
+        self.calls = MemoryCalls(self.memory, run)
+
+    def _results(self) -> list[tuple[str, int, str]]:
+        return [(key, index, draw.text) for (key, index), draw in self.memory.results.items()]
+
+    def _in_flight(self) -> list[int]:
+        return [number for number, call in self.memory.calls.items() if not call.ended]
+
+
+TestOnDisk = OnDisk.TestCase
+TestInMemory = InMemory.TestCase
+TestOnDisk.settings = TestInMemory.settings = settings(
     max_examples=30, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from apportion.envs.roles.prompts import prompt_of
+from apportion.envs.roles.prompts import listed, prompt_of
 from apportion.envs.rollout import Candidate, NodeRun
 from apportion.envs.sandbox import Sandbox
 from apportion.envs.stage import Stage
@@ -62,8 +62,9 @@ class Job:
 
     def at(self, temperature: float) -> Sampling:
         """The stage's sampling at the node's temperature, else at the given one."""
-        own = self.node.temperature
-        return replace(self.stage.sampling, temperature=temperature if own is None else own)
+        wanted = temperature if self.node.temperature is None else self.node.temperature
+        usual = self.stage.sampling
+        return usual if wanted is usual.temperature else replace(usual, temperature=wanted)
 
     def judging(self, max_tokens: int, top_logprobs: int = 0) -> Sampling:
         """How a role that judges draws: one opinion should not depend on chance, several must differ."""
@@ -93,13 +94,10 @@ class Job:
         Args:
             numbered: for replies that name candidates; elsewhere small models would copy the number for an answer.
         """
-        texts = [_shown(c, comments=ROLES[self.node.role].comments == "reads") for c in candidates]
-        if numbered and len(texts) > 1:
-            listed = "\n".join(f"[{i}] {text}" for i, text in enumerate(texts, 1))
-        else:
-            listed = "\n---\n".join(texts)
+        role = self.node.role
+        shown = listed(candidates, numbered=numbered, comments=ROLES[role].comments == "reads")
         task = render(self.stage.prompt, self.values)
-        prompt = render(prompt_of(self.node.role), {"task": task, "candidates": listed})
+        prompt = render(prompt_of(role), {"task": task, "candidates": shown})
         return self.stage.dressed(prompt, self.values)
 
     def answered(self, draws: Sequence[Draw]) -> NodeRun:
@@ -121,9 +119,3 @@ def lacking(draws: Sequence[Draw]) -> DrawStatus:
     """Why there is no candidate: a failure tells nothing about the model, so any other reason goes first."""
     order: tuple[DrawStatus, ...] = ("truncated", "refused", "timeout")
     return next((status for status in order if any(draw.status == status for draw in draws)), "failed")
-
-
-def _shown(candidate: Candidate, *, comments: bool) -> str:
-    """A candidate as it stands in a prompt. A comment is one line, so that none can pass for a further candidate."""
-    said = [" ".join(comment.split()) for comment in candidate.comments] if comments else []
-    return "\n".join([candidate.text.strip(), *(f"Comment: {line}" for line in said)])

@@ -8,11 +8,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Final
 
 from apportion.envs.roles.job import Job, heard, lacking
 from apportion.envs.rollout import Candidate, NodeRun
 from apportion.envs.worker import Sampling
 from apportion.store.calls import Draw
+
+EMPHASIS: Final = str.maketrans("", "", "*_`")
+
+
+def plain_lines(reply: str) -> list[str]:
+    """The lines of a judge's reply that are not blank, without Markdown's emphasis and surrounding white space."""
+    return [line for line in map(str.strip, reply.translate(EMPHASIS).splitlines()) if line]
 
 
 def same(candidate: Candidate) -> str:

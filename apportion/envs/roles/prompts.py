@@ -1,4 +1,4 @@
-"""The prompt template of each role: of `{task}`, the stage's own prompt, and `{candidates}`.
+"""The prompt template of each role, of `{task}`, the stage's own prompt, and `{candidates}`, and how these are shown.
 
 The built-in ones are the `.txt` files of this folder; a role of the user's brings its own. Who is asked is not known
 here.
@@ -6,13 +6,22 @@ here.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
+from typing import Final
 
+from apportion.envs.rollout import Candidate
 from apportion.errors import GraphError
 from apportion.template import names
 
 NAMES = ("task", "candidates")
+
+# Lines of a candidate that could pass for ours.
+DASHES: Final = re.compile(r"\s*(-{3,})\s*")
+NUMBER: Final = re.compile(r"\s*\[\d+\]")
+COMMENT: Final = re.compile(r"\s*comment\s*:", re.IGNORECASE)
 
 added: dict[str, str] = {}
 """Templates of the user's own roles."""
@@ -42,6 +51,39 @@ def check(role: str, prompt: str) -> None:
             f"a role's prompt may use {{task}} and {{candidates}}, but that of {role!r} uses {{{unknown[0]}}}; "
             "put that into the stage's prompt."
         )
+
+
+def listed(candidates: Sequence[Candidate], *, numbered: bool, comments: bool) -> str:
+    """Candidates one below the other, such that no line of one can pass for the beginning of another.
+
+    Where one has a line that could, each stands between two lines of dashes longer than any of theirs, as code does in
+    Markdown; our number stands before the first, and comments below the second.
+
+    Args:
+        numbered: whether each of several begins with its number.
+        comments: whether to show what critics said, every comment in one line.
+    """
+    texts = [candidate.text.strip() for candidate in candidates]
+    numbered = numbered and len(texts) > 1
+    framed = any(_like_ours(text.splitlines(), numbered=numbered, comments=comments) for text in texts)
+    if framed:
+        dashes = [line[1] for text in texts for line in map(DASHES.fullmatch, text.splitlines()) if line]
+        rule = "-" * (1 + max(map(len, dashes), default=2))
+        texts = [f"{rule}\n{text}\n{rule}" for text in texts]
+    if comments:
+        said = [[f"Comment: {' '.join(comment.split())}" for comment in c.comments] for c in candidates]
+        texts = ["\n".join((text, *below)) for text, below in zip(texts, said, strict=True)]
+    if numbered:
+        texts = [f"[{i}] {text}" for i, text in enumerate(texts, 1)]
+    return ("\n" if framed or numbered else "\n---\n").join(texts)
+
+
+def _like_ours(lines: Sequence[str], *, numbered: bool, comments: bool) -> bool:
+    return (
+        any(map(DASHES.fullmatch, lines))
+        or (numbered and any(map(NUMBER.match, lines[1:])))  # our own number stands before the first
+        or (comments and any(map(COMMENT.match, lines)))
+    )
 
 
 @cache

@@ -10,7 +10,7 @@ from apportion.graphs.drawing.lettering import text_width
 from apportion.graphs.drawing.matching import Pair, matched
 from apportion.graphs.drawing.picture import Arrow, Box, Picture
 from apportion.graphs.drawing.rendering import BOLD, ROOM, THICK
-from apportion.graphs.graph import Graph, Node
+from apportion.graphs.graph import Graph, Node, escaped
 
 # Okabe and Ito's colours; dashes, and signs in the labels, say the same without colour.
 GONE, NEW, CHANGED = "#D55E00", "#0072B2", "#8A7F00"
@@ -85,10 +85,11 @@ def _line(pair: Pair, before: Mapping[str, str]) -> str:
     if old is None or new is None:
         node = old or new
         assert node is not None
-        return f"{'+' if old is None else '-'} {node.id}  {node}{reads(node.inputs)}"
+        return escaped(f"{'+' if old is None else '-'} {node.id}  {node}{reads(node.inputs)}")
     was = "" if old.id == new.id else f" (was {old.id})"
     kept = {before.get(source) for source in new.inputs}
     moved = [f"-{source}" for source in old.inputs if source not in kept]
     moved += [f"+{source}" for source in new.inputs if before.get(source) not in old.inputs]
     same = str(old) == str(new)
-    return f"{' ' if same and not moved else '~'} {new.id}{was}  {old if same else f'{old} -> {new}'}{reads(moved)}"
+    kinds = old if same else f"{old} -> {new}"
+    return escaped(f"{' ' if same and not moved else '~'} {new.id}{was}  {kinds}{reads(moved)}")

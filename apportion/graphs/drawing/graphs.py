@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from apportion.graphs.drawing.picture import Arrow, Box, Picture, mixed
-
-if TYPE_CHECKING:
-    from apportion.graphs.graph import Graph, Node
+from apportion.graphs.graph import Graph, Node, escaped
 
 # Okabe and Ito's colours, told apart by colour-blind readers: one a model, grey for code.
 PALETTE = ("#56B4E9", "#E69F00", "#009E73", "#F0E442", "#CC79A7", "#D55E00", "#0072B2")
@@ -21,7 +18,7 @@ TINT = 0.55  # of the colour in what fills a box, so that its label can be read
 def to_text(graph: Graph) -> str:
     """One line a node: `id  role model xN  <- inputs`."""
     width = max(len(node.id) for node in graph.nodes)
-    return "\n".join(f"{node.id:<{width}}  {node}{reads(node.inputs)}" for node in graph.nodes)
+    return "\n".join(escaped(f"{node.id:<{width}}  {node}{reads(node.inputs)}") for node in graph.nodes)
 
 
 def to_mermaid(graph: Graph) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -22,7 +23,9 @@ from apportion.graphs.graph import Graph, Node, calls_of
 from apportion.graphs.roles import ROLES
 from apportion.store.calls import Draw, DrawStatus, Spender
 from tests.envs.kit import saying
+from tests.envs.roles.kit import play
 from tests.envs.roles.test_tester import Pretended
+from tests.strategies import anything
 from tests.support import CARD
 
 NAMES = list(ROLES)  # tests of `add_role` add more
@@ -133,6 +136,26 @@ def test_every_role_keeps_its_word(
     assert_sound(rollout)
     assert again == rollout, "the order in which draws end changes nothing"
     assert sorted(worlds[0].asked) == sorted(worlds[1].asked)
+
+
+@pytest.mark.parametrize("role", NAMES)
+@settings(max_examples=25)
+@given(written=st.lists(anything, min_size=2, max_size=4), replied=st.lists(anything, min_size=1, max_size=3))
+def test_no_text_at_all_makes_a_role_raise(role: str, *, written: list[str], replied: list[str]) -> None:
+    """As it may be where the worker is somebody else's and checks nothing."""
+    given = [Candidate(text, text.strip() or None, ("d", i), 0.5) for i, text in enumerate(written)]
+    run, _ = play(role, lambda prompt, index: replied[index % len(replied)], *given, samples=2, sandbox=Pretended())
+    assert (run.status == "ok") == bool(run.candidates)
+
+
+@pytest.mark.parametrize("role", NAMES)
+@pytest.mark.parametrize("piece", ["a", "\x00", "\ud800", "\n", "---\n", "[1]\n", "Comment:\n", "``` ", "def ", "1 > "])
+def test_a_megabyte_is_read_at_once(role: str, piece: str) -> None:
+    text = piece * (1_000_000 // len(piece))
+    given = [Candidate(said, said, ("d", i), 0.5) for i, said in enumerate((text, f"{text}2"))]
+    started = time.perf_counter()
+    play(role, lambda prompt, index: text, *given, sandbox=Pretended())
+    assert time.perf_counter() - started < 5
 
 
 @pytest.mark.parametrize("role", NAMES)

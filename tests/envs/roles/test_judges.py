@@ -7,12 +7,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from apportion.envs.roles.scorer import GRADE_TOKENS
+from apportion.envs.roles.scorer import GRADE_TOKENS, read_grade
 from apportion.envs.roles.verifier import ALTERNATIVES, FIRST_TOKENS, VERDICT_TOKENS, probability
 from apportion.envs.worker import Sampling
 from apportion.store.calls import Draw
 from tests.envs.roles.kit import Answer, about, cards, nothing, play, scores, texts
+from tests.strategies import anything
 
 JUDGES = ("scorer", "verifier")
 
@@ -48,11 +51,11 @@ def test_one_opinion_is_no_chance_and_several_differ(
         (("1", "1", "2"), {"1": "good", "2": "0"}, "2"),  # any grade is better than none
         (("1", "2"), {"1": "Score: 7/10", "2": "9/10"}, "2"),
         (("1", "2"), {"1": "8/10", "2": "9"}, "2"),
-        (("1", "2"), {"1": "10", "2": "99"}, "1"),  # grades end at 10
-        (("1", "2"), {"1": "-5", "2": "0"}, "1"),  # and begin at 0
+        (("1", "2"), {"1": "1", "2": "99"}, "1"),  # grades end at 10
+        (("1", "2"), {"1": "-5", "2": "0"}, "2"),  # and begin at 0
         (("1", "2"), {"1": ("failed", ""), "2": "1"}, "2"),
         (("1", "2"), {"1": ("refused", "9"), "2": "1"}, "2"),
-        (("1", "2"), {"1": ("truncated", "9 because"), "2": "1"}, "1"),
+        (("1", "2"), {"1": ("truncated", "9\nbecause"), "2": "1"}, "1"),
     ],
 )
 def test_the_best_grade_wins(given: tuple[str, ...], grades: Mapping[str, Answer], winner: str) -> None:
@@ -102,24 +105,80 @@ def test_a_judge_leaves_the_rest_of_a_candidate_as_it_is() -> None:
     assert list(run.candidates) == [replace(given[1], score=0.6), replace(given[0], score=0.3)]
 
 
+GRADES: dict[str, float | None] = {
+    "7": 7.0,
+    "**8.5**": 8.5,
+    " 10. \n": 10.0,
+    "10.0/10": 10.0,
+    "Grade: 7 / 10": 7.0,
+    "**Score:** 0": 0.0,
+    "8 out of 10.": 8.0,
+    "9\n\nThe sum is 116.": 9.0,
+    "2\nNo, rather:\n6": 6.0,
+    "From 0 to 10: 7": None,
+    "On a scale of 1 to 10 I give 7": None,
+    "9 because": None,
+    "1. The answer": None,
+    "85": None,
+    "10.5": None,
+    "-5": None,
+    "8/100": None,
+    "70%": None,
+    "1e1": None,
+    "7,5": None,
+    "": None,
+    "9" * 1_000_000: None,
+    "1\n" * 300_000: 1.0,
+    "a" * 1_000_000 + ": 7": None,
+}
+
+
+@pytest.mark.parametrize("said", GRADES, ids=lambda said: said[:20])
+def test_a_grade_is_a_line_of_its_own(said: str) -> None:
+    assert read_grade(said) == GRADES[said]
+
+
 VERDICTS: dict[str, float | None] = {
     "yes": 1.0,
     "No.": 0.0,
     "**YES**\nIt is right.": 1.0,
-    "\n \nVerdict: no\nyes": 0.0,
+    "\n \n> no\nyes": 0.0,
     "Yes, there is no mistake.": 1.0,
+    "No, yes would be wrong": 0.0,
+    "**No**: yes would be wrong": 0.0,
+    "Yes - it is right": 1.0,
+    "No!": 0.0,
+    "not yes": None,
+    "Not a yes.": None,
+    "no doubt": None,
+    "Yes and no": None,
+    "yes/no": None,
+    "Yes? No.": None,
+    "no-one knows": None,
+    "Is it correct? Yes": None,
+    "Answer: no": None,  # which may be what it judges
     "It is right.\nyes": None,
     "yesterday": None,
     "I know nothing of eyes": None,
     "": None,
-    "\x00\x1b[2J yes": 1.0,
+    "\x00\x1b[2J yes": None,
+    "\x00 yes \x00": 1.0,
     "yes_or_no": None,
+    "?" * 1_000_000: None,
+    "yes" + " " * 1_000_000 + "no": None,
 }
 
 
-@pytest.mark.parametrize("said", VERDICTS)
-def test_a_verdict_is_a_word_on_the_first_line(said: str) -> None:
+@pytest.mark.parametrize("said", VERDICTS, ids=lambda said: said[:20])
+def test_a_verdict_is_the_first_word_and_stands_apart(said: str) -> None:
     assert probability(Draw("k", 0, "ok", said)) == VERDICTS[said]
+
+
+@given(anything | st.text("yesno \n*._:>-/10", max_size=30))
+def test_any_reply_is_a_grade_and_a_verdict_or_none(said: str) -> None:
+    assert probability(Draw("k", 0, "ok", said)) in (0.0, 1.0, None)
+    grade = read_grade(said)
+    assert grade is None or 0.0 <= grade <= 10.0
 
 
 @pytest.mark.parametrize(

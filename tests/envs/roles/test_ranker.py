@@ -1,4 +1,4 @@
-"""The ranker: orders are read leniently, joined by Borda count, and never lose or invent a candidate."""
+"""The ranker: orders are read in the form that is asked for, joined by Borda count, and lose or invent no candidate."""
 
 from __future__ import annotations
 
@@ -9,42 +9,60 @@ from hypothesis import strategies as st
 from apportion.envs.roles.ranker import read_ranking
 from apportion.envs.worker import Sampling
 from tests.envs.roles.kit import Answer, nothing, play, scores, texts
-from tests.strategies import replies
+from tests.strategies import anything
 
+TEXTS = ("4", "**5**", "It is 6.")
 RANKINGS = {
     "2 > 1 > 3": [2, 1, 3],
     "[3] > [1] > [2]": [3, 1, 2],
+    "**[3]** > **1** > `2`.": [3, 1, 2],
     "The best is: 3>2>1.": [3, 2, 1],
-    "1 is worse: 2 > 3": [2, 3, 1],
+    "2 > 3": [2, 3, 1],
+    "1 > 2 > 3\nNo, 4 is wrong.\n\n3 > 2 > 1\nThe second is 5.": [3, 2, 1],
     "3": [3, 1, 2],
-    "[2] He has 3 * 12 = 36": [2, 1, 3],
-    "3, 1, 2": [3, 1, 2],
-    "1. [2]\n2. [1]\n3. [3]": [2, 1, 3],
-    "2 > 2 > 9 > 1": [2, 1, 3],
-    "0 > 4 > 7 > 3": [3, 1, 2],
-    "Answer 2 is best, then answer 3": [2, 3, 1],
+    "**[2]**\n": [2, 1, 3],
+    "[3] It is 6.": [3, 1, 2],
+    "[2] **5**": [2, 1, 3],
+    "[2] 5": [],
+    "[3] It is 4.": [],
+    "1\n2\n3": [],
+    "3 is best": [],
+    "1 is worse: 2 > 3": [],  # what stands before a colon may be a number's
+    "[2] He has 3 * 12 = 36": [],
+    "3, 1, 2": [],
+    "1. [2]\n2. [1]\n3. [3]": [],
+    "2 > 2 > 1": [],
+    "2 > 1 > 4": [],
+    "0 > 1": [],
+    "4": [],
+    "Answer 2 is best, then answer 3": [],
+    "1.5 > 2": [],
+    "2 > 1.5": [],
     "2.5 > 13": [],
+    "2 > 1 > 1.5": [],
     "none of them": [],
     "": [],
+    "> 2 > 1": [],
     "9" * 1_000_000: [],
-    "3 > " * 200_000: [3, 1, 2],
-    " " * 1_000_000 + ">2": [2, 1, 3],
+    "3 > " * 200_000: [],
+    " " * 1_000_000 + "2 > 1": [2, 1, 3],
+    "1\n" * 300_000: [],
 }
 
 
 @pytest.mark.parametrize("said", RANKINGS, ids=lambda said: said[:20])
-def test_rankings_are_read_leniently(said: str) -> None:
-    assert [place + 1 for place in read_ranking(said, 3)] == RANKINGS[said]
+def test_a_ranking_is_a_line_of_numbers_or_the_best_alone(said: str) -> None:
+    assert [place + 1 for place in read_ranking(said, TEXTS)] == RANKINGS[said]
 
 
-@given(replies | st.text("0123456789[]> .\n"), st.integers(1, 12))
+@given(anything | st.text("0123456789[]> .:*\n"), st.integers(1, 12))
 def test_any_reply_is_an_order_of_all_or_nothing(said: str, n: int) -> None:
-    assert sorted(read_ranking(said, n)) in ([], list(range(n)))
+    assert sorted(read_ranking(said, [said] * n)) in ([], list(range(n)))
 
 
 @given(st.permutations(range(6)))
 def test_an_order_is_read_as_it_was_written(order: list[int]) -> None:
-    assert read_ranking(" > ".join(str(i + 1) for i in order), 6) == order
+    assert read_ranking(" > ".join(str(i + 1) for i in order), "abcdef") == order
 
 
 def test_rankings_are_joined_by_borda_count() -> None:

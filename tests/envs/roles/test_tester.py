@@ -19,7 +19,7 @@ from apportion.envs.sandbox import Sandbox, SandboxError
 from apportion.envs.stage import Stage
 from apportion.envs.worker import Sampling
 from tests.envs.roles.kit import HOW, cards, nothing, play, scores, texts
-from tests.strategies import replies
+from tests.strategies import anything
 
 CODE = Stage("s", "Write {question}.", parsers.text, HOW)
 RIGHT = "Here:\n```python\ndef add(a, b):\n    return a + b\n```\nDone."
@@ -144,7 +144,7 @@ def test_cases_are_of_the_function_that_most_of_them_call_each_once_and_not_many
     assert len(read_tests(["\n".join(f"f({n}) == {n}" for n in range(99))], {"f"})) == MOST_CASES
 
 
-@given(replies | st.text("f()[]{}=!1,'\"-# \n\\", max_size=80))
+@given(anything | st.text("f()[]{}=!1,'\"-# \n\\", max_size=80))
 def test_any_reply_is_read_without_a_fault(said: str) -> None:
     assert all(case.function == "f" for case in read_tests([said, f"assert f({said}) == {said}"], {"f"}))
 

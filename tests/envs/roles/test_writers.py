@@ -9,7 +9,7 @@ import pytest
 from apportion.envs.roles.critic import COMMENT_TOKENS
 from apportion.envs.worker import Message, Sampling
 from apportion.store.calls import DrawStatus
-from tests.envs.roles.kit import HOW, SYSTEM, TASK, Answer, cards, play, texts
+from tests.envs.roles.kit import HOW, STAGE, SYSTEM, TASK, Answer, cards, play, texts
 
 WRITERS = ("generator", "refiner", "fuser", "decider")
 
@@ -45,6 +45,15 @@ def test_temperatures_of_writers(role: str, own: float | None, temperature: floa
     given = cards("4", "5") if role != "generator" else ()
     _, shop = play(role, lambda prompt, index: "4", *given, temperature=own)
     assert shop.orders[0][2] == replace(HOW, temperature=temperature)
+
+
+@pytest.mark.parametrize("role", [*WRITERS, "critic", "scorer"])
+@pytest.mark.parametrize("own", [0, -0.0, None])
+def test_equal_temperatures_are_banked_as_one(role: str, own: float | None) -> None:
+    given = cards("4", "5") if role != "generator" else ()
+    stage = replace(STAGE, sampling=replace(HOW, temperature=0 if own is None else 0.7))
+    _, shop = play(role, lambda prompt, index: "4", *given, temperature=own, stage=stage)
+    assert {repr(order[2].temperature) for order in shop.orders} == {"0.0"}
 
 
 @pytest.mark.parametrize(
