@@ -1,8 +1,8 @@
 """Wall time that running a graph takes for each node, beside the same graph as a LangGraph application.
 
-Workers answer in the next turn of the loop, so what is measured is the framework. Three ways: with the dispatcher
-(limits, ledger and bank in memory) under both; the executors alone, on draws that are there at once; and LangGraph with
-functions that do nothing.
+Workers answer at once, so what is measured is the framework. With the dispatcher (limits, ledger and bank in memory)
+under both; the same with workers that answer in the next turn of the loop, as any does that waits for something; the
+executors alone, on draws that are there; and LangGraph with functions that do nothing.
 """
 
 from __future__ import annotations
@@ -40,12 +40,15 @@ def run(examples: int = EXAMPLES, rounds: int = ROUNDS) -> dict[str, object]:
 
     Returns:
         Medians of the rounds in microseconds per node: `ours_us_per_node`, `langgraph_us_per_node` and their `ratio`
-        with the same dispatcher; those of the executors `alone`; `dispatcher_us_per_draw`, which both have in common.
+        with the same dispatcher and workers that answer at once; those `a_turn_later`, and of the executors `alone`;
+        `dispatcher_us_per_draw`, which both have in common.
     """
     questions = [Example(str(i), {"question": f"number {i}"}) for i in range(examples)]
     ways: dict[str, Callable[[], contextlib.AbstractAsyncContextManager[Run]]] = {
         "ours": lambda: _dispatched(_ours),
         "langgraph": lambda: _dispatched(_langgraph),
+        "ours_later": lambda: _dispatched(_ours, turns=1),
+        "langgraph_later": lambda: _dispatched(_langgraph, turns=1),
         "ours_alone": lambda: contextlib.nullcontext(_ours(_AtOnce())),
         "langgraph_alone": lambda: contextlib.nullcontext(_langgraph(_AtOnce())),
         "langgraph_bare": lambda: contextlib.nullcontext(_bare()),
@@ -57,17 +60,16 @@ def run(examples: int = EXAMPLES, rounds: int = ROUNDS) -> dict[str, object]:
             taken[name].append(asyncio.run(_us_per_node(way(), questions)))
     us = {name: median(times) for name, times in taken.items()}
     return {
-        "ours_us_per_node": us["ours"],
-        "langgraph_us_per_node": us["langgraph"],
-        "ratio": us["ours"] / us["langgraph"],
+        **_beside(us["ours"], us["langgraph"]),
         "dispatcher_us_per_draw": us["dispatcher"],
-        "alone": {
-            "ours_us_per_node": us["ours_alone"],
-            "langgraph_us_per_node": us["langgraph_alone"],
-            "ratio": us["ours_alone"] / us["langgraph_alone"],
-            "langgraph_bare_us_per_node": us["langgraph_bare"],
-        },
+        "a_turn_later": _beside(us["ours_later"], us["langgraph_later"]),
+        "alone": _beside(us["ours_alone"], us["langgraph_alone"])
+        | {"langgraph_bare_us_per_node": us["langgraph_bare"]},
     }
+
+
+def _beside(ours: float, langgraph: float) -> dict[str, float]:
+    return {"ours_us_per_node": ours, "langgraph_us_per_node": langgraph, "ratio": ours / langgraph}
 
 
 async def _us_per_node(way: contextlib.AbstractAsyncContextManager[Run], questions: Sequence[Example]) -> float:
@@ -79,13 +81,19 @@ async def _us_per_node(way: contextlib.AbstractAsyncContextManager[Run], questio
 
 
 class _OneReply:
-    """A worker that gives the same reply to everything, in the next turn of the loop: its own time is next to none."""
+    """A worker that gives the same reply to everything: its own time is next to none.
 
-    def __init__(self) -> None:
+    Args:
+        turns: of the loop that it waits before.
+    """
+
+    def __init__(self, turns: int) -> None:
+        self._turns = turns
         self._reply = Reply(ANSWER, "ok", "stop", Usage(60, 6), None, 0.0)
 
     async def complete(self, request: Request) -> Reply:
-        await asyncio.sleep(0)
+        for _ in range(self._turns):
+            await asyncio.sleep(0)
         return self._reply
 
     async def close(self) -> None:
@@ -106,15 +114,15 @@ class _AtOnce(Dispatcher):
 
 
 @contextlib.asynccontextmanager
-async def _dispatched(way: Callable[[Dispatcher], Run]) -> AsyncIterator[Run]:
+async def _dispatched(way: Callable[[Dispatcher], Run], turns: int = 0) -> AsyncIterator[Run]:
     """A way of running over a dispatcher as a search has it, but for the disk."""
-    async with memory_dispatcher(_endpoint()) as dispatcher:
+    async with memory_dispatcher(_endpoint(turns)) as dispatcher:
         yield way(dispatcher)
         assert dispatcher.calls.ledger()["candidate"]["calls_banked"] == 0, "every call must be fresh"
 
 
-def _endpoint() -> Endpoint:
-    return Endpoint(CARD, _OneReply(), MODEL, MODEL, WAYS)
+def _endpoint(turns: int = 0) -> Endpoint:
+    return Endpoint(CARD, _OneReply(turns), MODEL, MODEL, WAYS)
 
 
 def _ours(dispatcher: Dispatcher) -> Run:

@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from apportion.envs.limits import Allowance, Spend
+from apportion.envs.limits import NOTHING, Allowance, Spend
 from apportion.envs.worker import Message, Reply, Request, Sampling, Worker
 from apportion.errors import WorkerError
 from apportion.graphs.cost import ModelCard, call_flops, call_usd
@@ -37,7 +37,6 @@ ATTEMPTS = 5  # requests for one draw in one session: with the pauses below some
 BACKOFF_S = 0.5  # first pause; doubles each time, with full jitter so that 64 callers do not come back as one
 MOST_BACKOFF_S = 30.0
 MOST_RETRY_AFTER_S = 120.0  # a server that asks for more is treated as down
-NOTHING = Spend()
 TEMPLATE_TOKENS = 96  # a chat template and a short system prompt of the server's own; more is learnt from replies
 
 

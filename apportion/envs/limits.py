@@ -9,15 +9,15 @@ import asyncio
 import math
 import time
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from apportion.errors import LimitReached
 
 ROUNDING_USD = 1e-9  # ten dimes are a dollar, whatever their sum in floating point
 
 
-@dataclass(frozen=True, slots=True)
-class Spend:
-    """An amount in every currency that can be capped.
+class Spend(NamedTuple):
+    """An amount in every currency that can be capped. Several are made for every request, hence a tuple.
 
     Attributes:
         calls: requests sent, retries included.
@@ -29,11 +29,12 @@ class Spend:
     tokens: int = 0
     usd: float = 0.0
 
-    def __add__(self, other: Spend) -> Spend:
+    def plus(self, other: Spend) -> Spend:
+        """The sum."""
         return Spend(self.calls + other.calls, self.tokens + other.tokens, self.usd + other.usd)
 
-    def __sub__(self, other: Spend) -> Spend:
-        return Spend(self.calls - other.calls, self.tokens - other.tokens, self.usd - other.usd)
+
+NOTHING = Spend()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ class Allowance:
         elapsed_s: seconds that earlier sessions have run.
     """
 
-    def __init__(self, limits: Limits, spent: Spend = Spend(), elapsed_s: float = 0.0) -> None:
+    def __init__(self, limits: Limits, spent: Spend = NOTHING, elapsed_s: float = 0.0) -> None:
         self.limits = limits
         self.spent = spent
         self._calls, self._tokens, self._usd = 0, 0, 0.0  # reserved; no `Spend`, as they change with every request
@@ -106,7 +107,7 @@ class Allowance:
         self._calls -= reserved.calls
         self._tokens -= reserved.tokens
         self._usd = self._usd - reserved.usd if self._calls else 0.0  # no rounding is left reserved for ever
-        self.spent += actual
+        self.spent = self.spent.plus(actual)
         if self._waiters:
             waiters, self._waiters = self._waiters, []
             for waiter in waiters:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -69,7 +70,7 @@ def test_no_interleaving_overspends_or_gives_up_too_early(
     spent: list[Spend] = []
 
     def total() -> Spend:
-        return sum([*held, *spent], Spend())
+        return reduce(Spend.plus, [*held, *spent], Spend())
 
     async def buy(order: Buyer) -> str:
         for _ in range(order.before):
@@ -78,7 +79,7 @@ def test_no_interleaving_overspends_or_gives_up_too_early(
             await allowance.reserve(order.most)
         except LimitReached as limit:
             assert not held, "something in flight could still have made room"
-            assert not fits(total() + order.most, limits, 1.0 - share)
+            assert not fits(total().plus(order.most), limits, 1.0 - share)
             return limit.limit
         held.append(order.most)
         assert fits(total(), limits, 1.0 - share)

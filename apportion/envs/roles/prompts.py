@@ -65,12 +65,12 @@ def listed(candidates: Sequence[Candidate], *, numbered: bool, comments: bool) -
     """
     texts = [candidate.text.strip() for candidate in candidates]
     numbered = numbered and len(texts) > 1
-    framed = any(_like_ours(text.splitlines(), numbered=numbered, comments=comments) for text in texts)
+    framed = any(_like_ours(text, numbered=numbered, comments=comments) for text in texts)
     if framed:
         dashes = [line[1] for text in texts for line in map(DASHES.fullmatch, text.splitlines()) if line]
         rule = "-" * (1 + max(map(len, dashes), default=2))
         texts = [f"{rule}\n{text}\n{rule}" for text in texts]
-    if comments:
+    if comments and any(candidate.comments for candidate in candidates):
         said = [[f"Comment: {' '.join(comment.split())}" for comment in c.comments] for c in candidates]
         texts = ["\n".join((text, *below)) for text, below in zip(texts, said, strict=True)]
     if numbered:
@@ -78,11 +78,12 @@ def listed(candidates: Sequence[Candidate], *, numbered: bool, comments: bool) -
     return ("\n" if framed or numbered else "\n---\n").join(texts)
 
 
-def _like_ours(lines: Sequence[str], *, numbered: bool, comments: bool) -> bool:
+def _like_ours(text: str, *, numbered: bool, comments: bool) -> bool:
+    """Whether a line could pass for ours; looked for only where there may be one, as most texts have none."""
     return (
-        any(map(DASHES.fullmatch, lines))
-        or (numbered and any(map(NUMBER.match, lines[1:])))  # our own number stands before the first
-        or (comments and any(map(COMMENT.match, lines)))
+        ("---" in text and any(map(DASHES.fullmatch, text.splitlines())))
+        or (numbered and "[" in text and any(map(NUMBER.match, text.splitlines()[1:])))  # ours stands before the first
+        or (comments and ":" in text and any(map(COMMENT.match, text.splitlines())))
     )
 
 
