@@ -12,11 +12,11 @@ import pytest
 from apportion.envs.dispatch import ATTEMPTS, MOST_RETRY_AFTER_S, Dispatcher
 from apportion.envs.limits import Limits
 from apportion.envs.openai import OpenAIWorker
+from apportion.envs.worker import Reply, Request
 from apportion.errors import LimitReached
 from apportion.store import Calls, Draw, Memory, MemoryCalls
 from apportion.store.books import Books
 from apportion.store.calls import MOST_PURCHASES
-from apportion.testing.answers import Json
 from apportion.testing.fakes import ScriptedWorker
 from apportion.testing.server import FaultRule, MockServer, hashed_reply
 from tests.envs.kit import GOOD, Script, bought, entries, failing, one, saying
@@ -261,17 +261,22 @@ def test_a_server_that_is_down_costs_nothing_and_spoils_no_draw(tmp_path: Path) 
 
 @pytest.mark.parametrize("slots", [1, 5, 16])
 def test_no_more_requests_are_in_flight_than_there_are_slots(tmp_path: Path, slots: int) -> None:
-    """Counted at the server as connections: a request has one to itself, and an idle one is used again."""
-    peak = 0
+    """Of requests that a server answers, some of them by errors that are tried again."""
+    now = peak = 0
+
+    class Counting(OpenAIWorker):
+        async def complete(self, request: Request) -> Reply:
+            nonlocal now, peak
+            now += 1
+            peak = max(peak, now)
+            try:
+                return await super().complete(request)
+            finally:
+                now -= 1
 
     async def run(calls: Calls) -> list[Draw]:
-        def reply(body: Json) -> str:
-            nonlocal peak
-            peak = max(peak, server.open_connections)
-            return hashed_reply(body)
-
-        async with MockServer(reply=reply, reply_ms=10, faults=[FaultRule("500", every=4)]) as server:
-            give = dispatcher(calls, OpenAIWorker(server.url), concurrency=slots)
+        async with MockServer(reply=hashed_reply, reply_ms=10, faults=[FaultRule("500", every=4)]) as server:
+            give = dispatcher(calls, Counting(server.url), concurrency=slots)
             draws = await asyncio.gather(*(one(give, f"question {n}") for n in range(8 * slots)))
             assert give.in_flight == 0
             await give.close()
