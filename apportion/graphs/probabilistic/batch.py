@@ -37,18 +37,12 @@ class Batch:
         order: n x slots, the order in which slots were bought and edges tried; None for the slots' own.
         bought: models and samples.
         slots: the rest of each stage of slots.
-        used_log_prob: n, of what shapes the graph: its gradient is that of `log_prob` with less noise, exactly so where
-            no budget ties the choices together.
     """
 
     log_prob: Tensor
     order: Tensor | None
     bought: Bought
     slots: dict[str, StageBatch] = field(default_factory=dict)
-    used_log_prob: Tensor = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.used_log_prob = self.log_prob
 
     def __len__(self) -> int:
         return len(self.log_prob)

@@ -100,19 +100,25 @@ class Given:
 
 
 def pick(chooser: Chooser, logits: Tensor, allowed: Tensor, given: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Choose one allowed value in each column.
+    """Choose one allowed value in each column, all of which allow one.
 
     Args:
         logits: values by n, or by 1.
-        allowed: values by n; a column that allows nothing gives value 0 and log-probability 0.
+        allowed: values by n.
 
     Returns:
         The row of each column, and its log-probability among the allowed ones: minus infinity if it is not allowed.
     """
-    some = has_any(allowed)
-    log_p = only(logits, allowed | ~some).log_softmax(0)
+    log_p = only(logits, allowed).log_softmax(0)
     chosen = chooser.value(log_p, given)
-    return chosen, log_p.gather(0, chosen[None])[0].where(some, 0.0)
+    return chosen, log_p.gather(0, chosen[None])[0]
+
+
+def pick_if_any(chooser: Chooser, logits: Tensor, allowed: Tensor, given: Tensor | None) -> tuple[Tensor, Tensor]:
+    """The same where columns may allow nothing: those give any value, and log-probability 0."""
+    some = has_any(allowed)
+    chosen, log_p = pick(chooser, logits, allowed | ~some, given)
+    return chosen, log_p.where(some, 0.0)
 
 
 def only(logits: Tensor, allowed: Tensor) -> Tensor:

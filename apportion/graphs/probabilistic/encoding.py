@@ -68,7 +68,7 @@ def encoded(layout: Layout, params: Sequence[Params], order: Sequence[Sequence[i
     nothing = torch.zeros(n, dtype=torch.float64)
     columns: dict[str, list[Tensor]] = {"model": [], "samples": []}
     slots: dict[str, StageBatch] = {}
-    bought = Bought(nothing, nothing, nothing, nothing)
+    bought = Bought(nothing, nothing, nothing)
     for stage in slotted:
         tables = {
             key: places(names) if (names := slot_names(stage, key)) else torch.zeros(stage.slots, n, dtype=torch.long)

@@ -17,7 +17,7 @@ from torch import Tensor
 from apportion.errors import GraphError
 from apportion.graphs.graph import Graph, Node, calls_of
 from apportion.graphs.parameters import Value
-from apportion.graphs.probabilistic.choosing import Chooser, only, pick
+from apportion.graphs.probabilistic.choosing import Chooser, only, pick, pick_if_any
 from apportion.graphs.probabilistic.layout import Layout, slot_names
 from apportion.graphs.slots import ABSENT, FINAL, SlotStage
 from apportion.graphs.space import SearchSpace
@@ -38,14 +38,15 @@ class Bought:
         models, samples: N x n; models is -1 for slots that are absent.
         finals: by stage name, n; 0 where the final node calls no model.
         points: by stage name, n.
-        slot_log_p: N x n; `presence_log_p` is the part of it that says whether the slot is there.
+        slot_log_p: N x n.
+        presence_log_p: N x n, the part of it that says whether the slot is there; None where it is not asked for.
         point_log_p: by stage name, n.
     """
 
     models: Tensor
     samples: Tensor
     slot_log_p: Tensor
-    presence_log_p: Tensor
+    presence_log_p: Tensor | None = None
     finals: dict[str, Tensor] = field(default_factory=dict)
     points: dict[str, Tensor] = field(default_factory=dict)
     point_log_p: dict[str, Tensor] = field(default_factory=dict)
@@ -69,19 +70,16 @@ class Market:
         self._stage = torch.tensor([i for i, stage in enumerate(self._slotted) for _ in range(stage.slots)])
         costs = [[prices.get((stage.name, model), 0.0) for model in stage.models] for stage in self._slotted]
         self._absent = max(map(len, costs), default=0)  # the row behind those of the models, which costs nothing
-        self._price = torch.zeros(self._absent + 1, len(costs), dtype=torch.float64)
-        for k, row in enumerate(costs):
-            self._price[: len(row), k] = torch.tensor(row, dtype=torch.float64)
-        self._count, self._is_count = _padded([[float(n) for n in stage.count.values] for stage in self._slotted])
+        self._price = _padded(costs, self._absent + 1)
+        counts = [[float(n) for n in stage.count.values] for stage in self._slotted]
+        self._count = _padded(counts, max(map(len, counts), default=1))
         models = [name for stage in self._slotted for name in slot_names(stage, "model")]
-        self._model_at, self._may_be = self._model_places(models, layout)
-        self._is_first = torch.tensor([slot == 1 for stage in self._slotted for slot in range(1, stage.slots + 1)])
-        counts = [slot_names(stage, "samples") or (None,) * stage.slots for stage in self._slotted]
-        self._count_at = _places([name for names in counts for name in names], len(self._count), layout)
-        self._cheapest = torch.tensor(
-            [min(prices.get((s.name, m), 0.0) for m in s.models) * s.samples[0] for s in self._slotted],
-            dtype=torch.float64,
-        )
+        self._model_at, self._model_bar = _places(models, len(self._price), layout)
+        samples = [name for s in self._slotted for name in slot_names(s, "samples") or (None,) * s.slots]
+        self._count_at, self._count_bar = _places(samples, len(self._count), layout)
+        cheapest = [min(prices.get((s.name, m), 0.0) for m in s.models) * s.samples[0] for s in self._slotted]
+        kept = [[price] + [0.0] * (stage.slots - 1) for stage, price in zip(self._slotted, cheapest, strict=True)]
+        self._kept_for = torch.tensor([price for own in kept for price in own], dtype=torch.float64)  # by slot
         self._finals = {s.name: _costs(s, s.deciding_models, prices) for s in self._slotted if s.deciding_models}
         self._final_where = {name: layout.blocks[f"{name}.{FINAL}.model"].where for name in self._finals}
         self._kept = {
@@ -92,7 +90,7 @@ class Market:
         templates = [stage for stage in space.stages if isinstance(stage, TemplateStage)]
         self._points = {stage.name: _point_costs(stage, prices) for stage in templates}
         self._point_at = {stage.name: _point_places(stage, layout) for stage in templates}
-        least = float(self._cheapest.sum()) + sum(self._kept.values())
+        least = sum(cheapest) + sum(self._kept.values())
         least += sum(float(costs.min()) for costs in self._points.values())
         if budget is not None and not least <= budget * (1 + SLACK):
             raise GraphError(
@@ -101,38 +99,42 @@ class Market:
         self._free = float("inf") if budget is None else budget * (1 + SLACK) - least
 
     def buy(
-        self, n: int, logits: Tensor, chooser: Chooser, order: Tensor | None, given: Bought | None
+        self, n: int, logits: Tensor, chooser: Chooser, order: Tensor | None, given: Bought | None, *, presence: bool
     ) -> tuple[Bought, Tensor]:
         """Buy for n graphs all but the final nodes of stages of slots.
 
         Args:
             order: N x n, the order of the slots; None for their own.
+            presence: whether `presence_log_p` is asked for.
 
         Returns:
             What was bought; and what is free of the budget, beyond what is kept back for final nodes: n.
         """
         free = torch.full((n,), self._free, dtype=logits.dtype)  # beyond what is kept back
-        model_logits, count_logits = logits[self._model_at], logits[self._count_at]
+        model_logits = logits[self._model_at] + self._model_bar
+        count_logits = logits[self._count_at] + self._count_bar
         models, samples, log_ps, presence_log_ps = [], [], [], []
         for t in range(len(self._stage)):
             slot = torch.tensor([t]) if order is None else order[t]
             kind = self._stage[slot] if len(self._slotted) > 1 else self._stage[:1]
-            left = free + self._cheapest[kind] * self._is_first[slot]
+            left = free + self._kept_for[slot]
             price, count = self._price[:, kind], self._count[:, kind]
-            covered = (price * count[:1] <= left) & self._may_be[:, slot]
+            covered = price * count[:1] <= left
             old_model, old_sample = (None, None) if given is None else self._given(given, slot.expand(1, n))
             model, log_p = pick(chooser, model_logits[:, slot], covered, old_model)
-            here = model != self._absent
             unit = price.expand(-1, n).gather(0, model[None])
-            enough = (unit * count <= left) & self._is_count[:, kind] & here
+            enough = unit * count <= left  # of an absent slot any number, which does not count
             sample, sample_log_p = pick(chooser, count_logits[:, slot], enough, old_sample)
             free = left - unit[0] * count.expand(-1, n).gather(0, sample[None])[0]
+            here = model != self._absent
             models.append(model.where(here, -1))
             samples.append(sample.where(here, 0))
-            log_ps.append(log_p + sample_log_p)
-            presence_log_ps.append(self._presence(model_logits[:, slot], covered, here))
-        own = [_in_slots(rows, order, n) for rows in (models, samples, log_ps, presence_log_ps)]
-        bought = Bought(own[0], own[1], own[2], own[3])
+            log_ps.append(log_p + sample_log_p.where(here, 0.0))
+            if presence:
+                presence_log_ps.append(self._presence(model_logits[:, slot], covered, here))
+        bought = Bought(_in_slots(models, order, n), _in_slots(samples, order, n), _in_slots(log_ps, order, n))
+        if presence:
+            bought.presence_log_p = _in_slots(presence_log_ps, order, n)
         for name, costs in self._points.items():
             left = free + costs.min()
             theirs = None if given is None else given.points[name]
@@ -167,24 +169,13 @@ class Market:
         """
         costs, left = self._finals[stage], free + self._kept[stage]
         covered = (costs[:, None] <= left) & calls
-        model, log_p = pick(chooser, logits[self._final_where[stage]][:, None], covered, given)
+        model, log_p = pick_if_any(chooser, logits[self._final_where[stage]][:, None], covered, given)
         return model.where(calls, 0), log_p, left - costs[model].where(calls, 0.0)
 
     @property
     def finals(self) -> Collection[str]:
         """Stages whose final node may call a model."""
         return self._finals.keys()
-
-    def _model_places(self, names: Sequence[str], layout: Layout) -> tuple[Tensor, Tensor]:
-        """Places of the logits of each slot's models and of its absence, rows x slots; and which rows it has."""
-        at = torch.zeros(self._absent + 1, len(names), dtype=torch.long)
-        may_be = torch.zeros_like(at, dtype=torch.bool)
-        for k, name in enumerate(names):
-            block = layout.blocks[name]
-            for place, value in enumerate(block.values):
-                row = self._absent if value == ABSENT else place
-                at[row, k], may_be[row, k] = block.start + place, True
-        return at, may_be
 
     def _given(self, given: Bought, at: Tensor) -> tuple[Tensor, Tensor]:
         """Rows of the models and samples that one slot a column has."""
@@ -206,24 +197,28 @@ def _in_slots(rows: Sequence[Tensor], order: Tensor | None, n: int) -> Tensor:
     return made if order is None else torch.empty_like(made).scatter(0, order, made)
 
 
-def _padded(rows: Sequence[Sequence[float]]) -> tuple[Tensor, Tensor]:
-    """Lists of values as the columns of a table, and where it has one."""
-    shape = (max(map(len, rows), default=1), len(rows))
-    value, there = torch.zeros(shape, dtype=torch.float64), torch.zeros(shape, dtype=torch.bool)
+def _padded(rows: Sequence[Sequence[float]], height: int) -> Tensor:
+    """Lists of values as the columns of a table, zeros below."""
+    table = torch.zeros(height, len(rows), dtype=torch.float64)
     for k, row in enumerate(rows):
-        value[: len(row), k] = torch.tensor(row, dtype=torch.float64)
-        there[: len(row), k] = True
-    return value, there
+        table[: len(row), k] = torch.tensor(row, dtype=torch.float64)
+    return table
 
 
-def _places(names: Sequence[str | None], values: int, layout: Layout) -> Tensor:
-    """Places of the logits of each slot, values x slots; a parameter of one value has none."""
-    at = torch.zeros(values, len(names), dtype=torch.long)
+def _places(names: Sequence[str | None], rows: int, layout: Layout) -> tuple[Tensor, Tensor]:
+    """Places of the logits of each slot's values, rows x slots, absence last; and minus infinity where it has no value.
+
+    Args:
+        names: of parameters; None for one that has a single value and no logits.
+    """
+    at = torch.zeros(rows, len(names), dtype=torch.long)
+    bar = torch.full(at.shape, -torch.inf, dtype=torch.float64)
     for k, name in enumerate(names):
-        if name is not None:
-            block = layout.blocks[name]
-            at[: block.size, k] = block.start + torch.arange(block.size)
-    return at
+        start, values = (0, (None,)) if name is None else (layout.blocks[name].start, layout.blocks[name].values)
+        for place, value in enumerate(values):
+            row = rows - 1 if value == ABSENT else place
+            at[row, k], bar[row, k] = start + place, 0.0
+    return at, bar
 
 
 def _costs(stage: SlotStage, models: Sequence[str], prices: Prices) -> Tensor:

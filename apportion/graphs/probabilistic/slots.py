@@ -15,7 +15,7 @@ from torch.nn.functional import logsigmoid
 
 from apportion.errors import GraphError
 from apportion.graphs.probabilistic.batch import StageBatch
-from apportion.graphs.probabilistic.choosing import Chooser, coins, has_any, only, pick
+from apportion.graphs.probabilistic.choosing import Chooser, coins, has_any, only, pick_if_any
 from apportion.graphs.roles import ROLES
 from apportion.graphs.slots import SlotStage
 
@@ -136,15 +136,19 @@ class SlotMaker:
         edges[self._from, self._to] = wanted & could
         return (edges if given is None else given), could, reach
 
-    def edge_log_p(self, logits: Tensor, edges: Tensor, could: Tensor, useful: Tensor) -> tuple[Tensor, Tensor]:
-        """Log-probability of the edges between slots: of all, and of those that have a trace in the graph, n each."""
-        heads, x = edges[self._from, self._to], logits + self._shift
+    def edge_log_p(self, logits: Tensor, edges: Tensor, could: Tensor, useful: Tensor | None) -> Tensor:
+        """Log-probability of the edges between slots: n.
+
+        Args:
+            useful: K x n, to leave out edges to slots that are not; None for all edges.
+        """
+        heads = edges[self._from, self._to]
         impossible = has_any(heads & ~could)
-        log_p = coins(x, heads, could).masked_fill(impossible, -torch.inf)
-        if self.stage.free_order:  # there an edge that leaves no trace may have kept out one that would have left one
-            return log_p, log_p
-        read = useful[self._to]
-        return log_p, coins(x, heads & read, could & read).masked_fill(impossible, -torch.inf)
+        # In free order an edge that leaves no trace may have kept out one that would have left one.
+        if useful is not None and not self.stage.free_order:
+            read = useful[self._to]
+            heads, could = heads & read, could & read
+        return coins(logits + self._shift, heads, could).masked_fill(impossible, -torch.inf)
 
     def last(self, logits: Tensor, present: Tensor, chooser: Chooser, given: Tensor | None) -> tuple[Tensor, Tensor]:
         """Choose the edges to the final node, at least one.
@@ -208,7 +212,7 @@ class SlotMaker:
             own = logits[:, slot].view(len(logits), -1)
             if self._fuser is not None:
                 allowed, own = self._by_fuser_rule(own, allowed, has_any(reads & out.fusers))
-            role, log_p = pick(chooser, own, allowed, _row(made.roles, slot))
+            role, log_p = pick_if_any(chooser, own, allowed, _row(made.roles, slot))
             total = total + log_p
             _enter(roles, slot, torch.where(active, role, -1))
             if self._fuser is not None:
@@ -219,7 +223,7 @@ class SlotMaker:
         last = made.last
         final = self._final.feasible(_sum(last * out.widths), ~has_any(last & ~out.scored), has_any(last & out.critics))
         final = final & (paid | ~self._deciding[:, None])
-        made.final_role, log_p = pick(chooser, final_logits[:, None], final, made.final_role)
+        made.final_role, log_p = pick_if_any(chooser, final_logits[:, None], final, made.final_role)
         return total + log_p
 
     def _heard(self, out: _Outputs, reads: Tensor) -> tuple[Tensor, Tensor]:
