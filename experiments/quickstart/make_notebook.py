@@ -40,7 +40,8 @@ task = apportion.load("../three-stages/task.yaml")
 rows = task.loaded.rows.search[:3]
 parts, bank = parts_of(task.loaded.spec, graph), Path("../../runs/three-stages-by-hand.sqlite")
 async with Answerer(parts, graph, bank) as answerer:
-    rollouts = await asyncio.gather(*map(answerer.answer, rows))
+    questions = [{name: row[name] for name in answerer.needs} for row in rows]
+    rollouts = await asyncio.gather(*map(answerer.answer, questions))
 [(row["person"], row["country"], row["day"], rollout.answer) for row, rollout in zip(rows, rollouts, strict=True)]"""
 TABLE = """\
 import pandas as pd

@@ -51,7 +51,7 @@ async def main() -> None:
     async with Answerer(parts_of(task.spec, GRAPH), GRAPH) as answerer:
         for row in task.rows.search[:QUESTIONS]:
             print(f"\n{row['person']}, {row['country']}: {row['day']}")
-            show(await answerer.answer(row))
+            show(await answerer.answer({name: row[name] for name in answerer.needs}))
 
 
 if __name__ == "__main__":
