@@ -25,6 +25,10 @@ class ApportionError(Exception):
     """Root of every error that this package raises on purpose."""
 
 
+class RecordedError(ApportionError):
+    """A table of recorded outcomes is wrong, or lacks what is asked of it."""
+
+
 class SpecError(ApportionError):
     """The task file is wrong.
 

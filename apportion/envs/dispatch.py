@@ -177,6 +177,8 @@ class Dispatcher:
         purchase = self._purchases[prompt.key, index] = _Purchase(prompt, index, spender)
         line = self._lines[prompt.model]
         line.waiting.append(purchase)
+        if not line.buyers:
+            line.open()
         if len(line.buyers) < line.most_buyers:
             buyer = asyncio.create_task(self._serve(line))
             line.buyers.add(buyer)
@@ -209,15 +211,15 @@ class Dispatcher:
                     purchase.give(await self._buy(purchase, line))
                 except asyncio.CancelledError:
                     purchase.cancel()
-                    if purchase.dropped:
-                        me.uncancel()  # that was about this purchase, and not about the next
-                    if me.cancelling():
+                    if me.cancelling() > purchase.dropped:
                         raise
                 except Exception as error:  # noqa: BLE001 - handed to those who wait for it
                     purchase.fail(error)
                 finally:
                     purchase.buyer = None
                     self._forget(purchase)
+                    if purchase.dropped:
+                        me.uncancel()  # that was about this purchase, however it ended, and not about the next
         finally:
             line.buyers.discard(me)  # at once: who orders next must not count on it
 
@@ -235,13 +237,9 @@ class Dispatcher:
                 self._settle(purchase, NOTHING)
 
     async def _send(self, purchase: _Purchase, line: _Line, booking: Booking) -> Draw:
-        """Send what is booked, in a slot, and enter how it ended."""
+        """Send what is booked, and enter how it ended."""
         try:
-            if line.slots is None:
-                n, attempt, draw = await self._pursue(purchase, line, booking)
-            else:
-                async with line.slots:
-                    n, attempt, draw = await self._pursue(purchase, line, booking)
+            n, attempt, draw = await self._pursue(purchase, line, booking)
             return await self.calls.finish(booking.call, n, attempt, draw)
         except BaseException:
             self.calls.abandon(booking.call)
@@ -255,8 +253,11 @@ class Dispatcher:
         """
         purchases = booking.purchases
         for n in itertools.count():
-            purchase.sent = True
-            error, draw, attempt = await self._attempt(purchase, line, booking.call, n)
+            if line.slots is None:
+                error, draw, attempt = await self._attempt(purchase, line, booking.call, n)
+            else:  # for one request: who holds a slot while he waits for room may wait for one who waits for a slot
+                async with line.slots:
+                    error, draw, attempt = await self._attempt(purchase, line, booking.call, n)
             if error is not None:
                 purchases += attempt.billed == "possibly"
                 hopeful = error.retryable and (error.retry_after_s or 0.0) <= MOST_RETRY_AFTER_S
@@ -276,6 +277,7 @@ class Dispatcher:
     ) -> tuple[WorkerError | None, Draw, Attempt]:
         """Make one request and settle what it cost."""
         prompt, index = purchase.prompt, purchase.index
+        purchase.sent = True
         line.in_flight += 1
         in_flight = line.in_flight
         started = time.perf_counter()
@@ -436,25 +438,30 @@ class _Line:
     """The purchases from one model that no buyer has taken up, first come first served, and the buyers.
 
     Attributes:
+        most_sent: requests that may be out at once.
         slots: held by whoever sends; None where there are no more buyers than slots.
         in_flight: requests that are sent and not answered.
         template_tokens: the most that the server was seen to add to a prompt.
     """
 
     most_buyers: int
-    slots: asyncio.Semaphore | None
+    most_sent: int
+    slots: asyncio.Semaphore | None = None
     waiting: deque[_Purchase] = field(default_factory=deque)
     buyers: set[asyncio.Task[None]] = field(default_factory=set)
     in_flight: int = 0
     template_tokens: int = TEMPLATE_TOKENS
 
+    def open(self) -> None:
+        """Make the slots for the first buyer. Nobody holds one then, and those of another event loop would not do."""
+        if self.most_sent < self.most_buyers:
+            self.slots = asyncio.Semaphore(self.most_sent)
+
 
 def _line(endpoint: Endpoint, books_ahead: bool) -> _Line:  # noqa: FBT001 - a fact of the books
     """Some more calls may be booked than are sent, so that a slot never waits for the disk."""
     slots = endpoint.concurrency + endpoint.queue
-    if not books_ahead:
-        return _Line(slots, None)
-    return _Line(slots + (slots + 3) // 4, asyncio.Semaphore(slots))
+    return _Line(slots + (slots + 3) // 4 if books_ahead else slots, slots)
 
 
 def _how(sampling: Sampling) -> str:

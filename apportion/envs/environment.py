@@ -100,7 +100,7 @@ class _Run:
         """Run a node, then those for which it was the last input: the first of them in the same task."""
         ready = [node]
         try:
-            while ready:
+            while ready and not self._all_ended.done():  # an operator may hold out against being cancelled
                 node, *others = ready
                 if others:
                     self._start(others)

@@ -8,14 +8,21 @@ from typing import cast
 
 import pytest
 
+from apportion.envs import parsers
 from apportion.envs.dispatch import Dispatcher
+from apportion.envs.environment import Environment
 from apportion.envs.limits import Limits, Spend
+from apportion.envs.roles import OPERATORS, Job, NodeRun
+from apportion.envs.stage import Example, Stage
 from apportion.envs.worker import Reply, Request
 from apportion.errors import LimitReached, StoreError
+from apportion.graphs.graph import Graph, Node
 from apportion.store import Draw, Memory, MemoryCalls
 from apportion.testing.fakes import FakeWorker, ScriptedWorker
 from tests.envs.kit import GOOD, bought, entries, failing, one, saying
-from tests.support import dispatcher, open_calls, rows, tiny_disk
+from tests.support import SAMPLING, dispatcher, open_calls, rows, tiny_disk
+
+STAGE = Stage("s", "{q}", parsers.text, SAMPLING)
 
 
 def test_a_purchase_goes_on_when_one_of_two_waiters_leaves(tmp_path: Path) -> None:
@@ -105,6 +112,97 @@ def test_a_loop_that_ends_before_a_purchase_begins_leaves_no_buyer_behind() -> N
 
     assert asyncio.run(leave()).cancelled()
     assert asyncio.run(asyncio.wait_for(one(give, "another"), 10)).status == "ok"
+
+
+@pytest.mark.parametrize("books", ["on disk", "in memory"])
+def test_a_dispatcher_outlives_its_event_loops(tmp_path: Path, books: str) -> None:
+    """Whether a loop ends with all done or cuts short what is sent, booked and in line."""
+    worker = saying("said", 0.005)
+
+    async def cut_short(give: Dispatcher, session: int) -> list[asyncio.Future[Draw]]:
+        left = [asyncio.ensure_future(one(give, f"left {session} {n}")) for n in range(6)]
+        await asyncio.sleep(0.008)
+        return left
+
+    async def all_done(give: Dispatcher, session: int) -> list[Draw]:
+        return await asyncio.wait_for(asyncio.gather(*(one(give, f"{session} {n}") for n in range(6))), 10)
+
+    with open_calls(tmp_path / "a.sqlite") as on_disk:
+        give = dispatcher(on_disk if books == "on disk" else MemoryCalls(Memory(), "run"), worker, concurrency=1)
+        for session in range(3):
+            assert any(left.cancelled() for left in asyncio.run(cut_short(give, session)))
+            assert [draw.status for draw in asyncio.run(all_done(give, session))] == ["ok"] * 6
+
+
+@pytest.mark.parametrize("books", ["on disk", "in memory"])
+def test_who_tries_again_and_who_is_booked_do_not_wait_for_each_other(tmp_path: Path, books: str) -> None:
+    """The one for room under the cap, the other for the only slot."""
+    worker = ScriptedWorker([failing("server"), GOOD])
+
+    async def run(give: Dispatcher) -> list[Draw | BaseException]:
+        return await asyncio.gather(one(give, "first"), one(give, "second"), return_exceptions=True)
+
+    with open_calls(tmp_path / "a.sqlite") as on_disk:
+        calls = on_disk if books == "on disk" else MemoryCalls(Memory(), "run")
+        give = dispatcher(calls, worker, Limits(calls=2), concurrency=1, backoff_s=0.05)
+        ended = asyncio.run(asyncio.wait_for(run(give), 10))
+    assert sorted(type(end).__name__ for end in ended) == ["Draw", "LimitReached"]
+
+
+def test_a_buyer_survives_those_who_leave_though_the_books_fail() -> None:
+    """Who leaves in a pause is forgotten together with his going, whatever the books say to it."""
+
+    class Torn(MemoryCalls):
+        def abandon(self, call: int) -> None:
+            raise StoreError("the disk is gone")
+
+    worker = ScriptedWorker([failing("server", retry_after_s=60.0), failing("server", retry_after_s=60.0), GOOD])
+
+    async def run(give: Dispatcher) -> Draw:
+        leavers = [asyncio.ensure_future(one(give, f"left {n}")) for n in range(2)]
+        last = asyncio.ensure_future(one(give, "last"))
+        for leaver in leavers:
+            await asyncio.sleep(0.02)
+            leaver.cancel()
+        return await last
+
+    give = dispatcher(Torn(Memory(), "run"), worker, concurrency=1)
+    assert asyncio.run(asyncio.wait_for(run(give), 10)).status == "ok"
+
+
+def test_nothing_more_is_bought_for_a_graph_that_was_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though an operator holds out against being cancelled: what reads it does not start."""
+    fine = OPERATORS["refiner"]
+    begun = asyncio.Event()
+
+    async def stubborn(job: Job) -> NodeRun:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            return await fine(job)
+        raise AssertionError("unreachable")
+
+    async def run(give: Dispatcher) -> None:
+        running = asyncio.ensure_future(Environment({"s": STAGE}, give).run(graph, Example("x", {"q": "why"})))
+        await begun.wait()
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        await asyncio.sleep(0.02)
+
+    graph = Graph(
+        (
+            Node("d", "s", "generator", "m"),
+            Node("r", "s", "refiner", "m", inputs=("d",)),
+            *(Node(name, "s", "decider", "m", inputs=("r",)) for name in ("one", "other")),
+            Node("v", "s", "voter", inputs=("one", "other")),
+        )
+    )
+    monkeypatch.setitem(OPERATORS, "refiner", stubborn)
+    worker = saying()
+    asyncio.run(asyncio.wait_for(run(dispatcher(MemoryCalls(Memory(), "run"), worker)), 10))
+    assert len(worker.requests) == 2
 
 
 def test_a_worker_that_is_cancelled_from_within_ends_its_purchase_only(tmp_path: Path) -> None:

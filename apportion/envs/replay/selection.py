@@ -116,7 +116,9 @@ def _counts(correct: ArrayLike, drawn: ArrayLike, k: int) -> tuple[NDArray[np.in
     if (c < 0).any() or (c > n).any():
         raise ValueError("of n draws, from 0 to n must be correct, and some counts are not; mend the table.")
     if k < 1 or (n < k).any():
-        raise ValueError(f"k must be from 1 to the draws of each question ({n.min() if n.size else 0}), got {k}; mend it.")
+        raise ValueError(
+            f"k must be from 1 to the draws of each question ({n.min() if n.size else 0}), got {k}; mend it."
+        )
     return c, n
 
 
