@@ -1,6 +1,7 @@
 """The exceptions of the package.
 
 ApportionError
+  RecordedError        a table of recorded outcomes is wrong, or lacks what is asked of it
   SpecError            the task file is wrong: one line per problem, `file:line: place: law, value, remedy`
   GraphError           a graph cannot run (also ValueError)
   StoreError           the run folder or the bank cannot be used: changed spec, locked, newer format, disk full

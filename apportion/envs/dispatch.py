@@ -265,8 +265,11 @@ class Dispatcher:
                     self.calls.record_attempt(booking.call, n, attempt, draw)
                     purchase.sent = False
                     await asyncio.sleep(min(self._pause_s(n, error.retry_after_s), self.allowance.remaining_s))
+                    await self.calls.recorded()  # or a kill in the next request would forget this one
                     purchase.reserved = await self.allowance.reserve(purchase.prompt.most(line.template_tokens))
                     continue
+                if not purchase.waiters:
+                    self._forget(purchase)  # given up early: who asks from now on gets every attempt
                 if purchases < MOST_PURCHASES:  # to be bought again by who asks next, so no timeout may stand for it
                     draw = replace(draw, status="failed")
             return n, attempt, draw

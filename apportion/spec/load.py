@@ -14,11 +14,12 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from apportion.errors import SpecError
+from apportion.graphs.graph import escaped
 from apportion.spec import check, data, expected, messages, paper, plugins, yaml
 from apportion.spec.data import Splits, Table
 from apportion.spec.draft import Draft, draft
 from apportion.spec.overrides import apply
-from apportion.spec.problems import Finding, Problem, escape, show
+from apportion.spec.problems import Finding, Problem, show
 from apportion.spec.schema import TaskSpec
 from apportion.spec.yaml import Node
 
@@ -54,7 +55,7 @@ def load_spec(path: str | Path, overrides: Sequence[str] = ()) -> LoadedSpec:
         SpecError: the task is wrong; all problems at once.
     """
     path = Path(path)
-    source = escape(str(path))
+    source = escaped(str(path))
     root, problems = _read(path, source)
     if root is None:
         raise SpecError(_said(problems, source))
@@ -109,7 +110,7 @@ def _table(path: Path, root: Node, parts: Draft, problems: list[Problem]) -> Tab
         text = f"must be a file that can be read, but {show(parts.data.path)} {fault}; mend the path"
         problems.append(root.problem(("data", "path"), text))
         return None
-    table = data.read(file, escape(str(file)), parts.data.id)
+    table = data.read(file, escaped(str(file)), parts.data.id)
     problems += table.problems
     if not table.problems:
         problems += _located(root, check.split(parts, len(table.rows)))

@@ -12,6 +12,8 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from apportion.graphs.graph import escaped
+
 Step = str | int
 Place = tuple[Step, ...]
 Finding = tuple[Place, str]
@@ -57,12 +59,7 @@ def safe(text: str, most: int = SHOWN_CHARACTERS) -> str:
     """Text that is safe to print and short; what looks like a secret is left out."""
     if looks_like_key(text):
         return "(hidden: it looks like a key)"
-    return escape(text if len(text) <= most else text[: most - 1] + "…")
-
-
-def escape(text: str) -> str:
-    """Text with control and other invisible characters written as escapes."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return escaped(text if len(text) <= most else text[: most - 1] + "…")
 
 
 def show(value: object) -> str:

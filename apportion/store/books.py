@@ -31,6 +31,10 @@ class Books(Protocol):
         """Enter a request that gave no usable reply and will be made again."""
         ...
 
+    async def recorded(self) -> None:
+        """Wait until what was entered is kept, without which no request may be made again."""
+        ...
+
     async def finish(self, call: int, n: int, attempt: Attempt, draw: Draw) -> Draw:
         """Enter the attempt that ended a call, with its completion or its final failure; gives the draw that counts."""
         ...

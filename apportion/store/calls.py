@@ -229,6 +229,14 @@ class Calls:
         self._broken.note(draw.key, draw.index, attempt)
         self._database.post(lambda connection: _insert_attempt(connection, call, n, attempt, final=False))
 
+    async def recorded(self) -> None:
+        """Wait until what was entered is on disk.
+
+        Raises:
+            StoreError: it could not be written, so nothing more may be sent.
+        """
+        await self._database.write(lambda connection: None)
+
     async def finish(self, call: int, n: int, attempt: Attempt, draw: Draw) -> Draw:
         """Put the attempt that ended a call on disk, with its completion or its final failure, in one transaction.
 

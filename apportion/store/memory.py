@@ -89,6 +89,9 @@ class MemoryCalls:
         entry.attempts.append(attempt)
         self._memory.broken.note(draw.key, draw.index, attempt)
 
+    async def recorded(self) -> None:
+        """What is entered is kept at once."""
+
     async def finish(self, call: int, n: int, attempt: Attempt, draw: Draw) -> Draw:
         """Enter the attempt that ended a call, with its completion or its final failure.
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import time
 from pathlib import Path
 from typing import cast
 
@@ -17,7 +19,9 @@ from apportion.envs.stage import Example, Stage
 from apportion.envs.worker import Reply, Request
 from apportion.errors import LimitReached, StoreError
 from apportion.graphs.graph import Graph, Node
-from apportion.store import Draw, Memory, MemoryCalls
+from apportion.store import Calls, Draw, Memory, MemoryCalls
+from apportion.store.calls import SCHEMA
+from apportion.store.database import Database
 from apportion.testing.fakes import FakeWorker, ScriptedWorker
 from tests.envs.kit import GOOD, bought, entries, failing, one, saying
 from tests.support import SAMPLING, dispatcher, open_calls, rows, tiny_disk
@@ -55,6 +59,31 @@ def test_a_purchase_that_all_have_left_is_kept_for_the_next(tmp_path: Path) -> N
     with open_calls(tmp_path / "a.sqlite") as calls:
         assert asyncio.run(run(dispatcher(calls, worker))).status == "ok"
     assert len(worker.requests) == 1
+
+
+def test_who_asks_while_a_failure_that_all_have_left_is_entered_is_served_afresh(tmp_path: Path) -> None:
+    """That purchase was given up after one request, as nobody was there to wait for another."""
+    path = tmp_path / "a.sqlite"
+
+    class Slow(ScriptedWorker):
+        async def complete(self, request: Request) -> Reply:
+            await asyncio.sleep(0.02)
+            database.post(lambda connection: time.sleep(0.05))  # a slow disk
+            return await super().complete(request)
+
+    async def run(give: Dispatcher) -> Draw:
+        leaver = asyncio.ensure_future(one(give))
+        while not give.in_flight:
+            await asyncio.sleep(0)
+        leaver.cancel()
+        while give.in_flight:
+            await asyncio.sleep(0)
+        return await one(give)
+
+    with contextlib.closing(Database(path, SCHEMA)) as database:
+        give = dispatcher(Calls(database, "run"), Slow([failing("server"), GOOD]))
+        assert asyncio.run(asyncio.wait_for(run(give), 10)).status == "ok"
+    assert entries(path) == [("server", "no", 1), ("ok", "yes", 1)]
 
 
 def test_a_purchase_that_nobody_wants_any_more_is_not_sent(tmp_path: Path) -> None:
@@ -119,7 +148,7 @@ def test_a_dispatcher_outlives_its_event_loops(tmp_path: Path, books: str) -> No
     """Whether a loop ends with all done or cuts short what is sent, booked and in line."""
     worker = saying("said", 0.005)
 
-    async def cut_short(give: Dispatcher, session: int) -> list[asyncio.Future[Draw]]:
+    async def cut_short(give: Dispatcher, session: int) -> list[asyncio.Task[Draw]]:
         left = [asyncio.ensure_future(one(give, f"left {session} {n}")) for n in range(6)]
         await asyncio.sleep(0.008)
         return left
@@ -140,7 +169,7 @@ def test_who_tries_again_and_who_is_booked_do_not_wait_for_each_other(tmp_path: 
     worker = ScriptedWorker([failing("server"), GOOD])
 
     async def run(give: Dispatcher) -> list[Draw | BaseException]:
-        return await asyncio.gather(one(give, "first"), one(give, "second"), return_exceptions=True)
+        return [*await asyncio.gather(one(give, "first"), one(give, "second"), return_exceptions=True)]
 
     with open_calls(tmp_path / "a.sqlite") as on_disk:
         calls = on_disk if books == "on disk" else MemoryCalls(Memory(), "run")
@@ -150,11 +179,13 @@ def test_who_tries_again_and_who_is_booked_do_not_wait_for_each_other(tmp_path: 
 
 
 def test_a_buyer_survives_those_who_leave_though_the_books_fail() -> None:
-    """Who leaves in a pause is forgotten together with his going, whatever the books say to it."""
+    """That he was stopped for one who left is over with that purchase, even where the books raise an error."""
 
     class Torn(MemoryCalls):
         def abandon(self, call: int) -> None:
-            raise StoreError("the disk is gone")
+            if call == 1:
+                raise StoreError("the disk is gone")
+            super().abandon(call)
 
     worker = ScriptedWorker([failing("server", retry_after_s=60.0), failing("server", retry_after_s=60.0), GOOD])
 
@@ -272,6 +303,24 @@ def test_a_limit_met_while_retrying_leaves_a_whole_ledger(tmp_path: Path) -> Non
         sums = calls.ledger()["candidate"]
         assert (sums["attempts"], sums["calls_failed"], sums["calls_fresh"]) == (3, 1, 0)
         assert dispatcher(calls, ScriptedWorker([])).write_off() == 0
+
+
+def test_a_request_is_on_disk_before_it_is_made_again(tmp_path: Path) -> None:
+    """Else a kill in between would forget what may have been billed, and so refill a limit."""
+    path = tmp_path / "a.sqlite"
+    seen: list[int] = []
+
+    class Looking(ScriptedWorker):
+        async def complete(self, request: Request) -> Reply:
+            seen.append(len(entries(path)))
+            database.post(lambda connection: time.sleep(0.05))  # a slow disk
+            return await super().complete(request)
+
+    with contextlib.closing(Database(path, SCHEMA)) as database:
+        broken = failing("timeout", retry_after_s=0.0)
+        give = dispatcher(Calls(database, "run"), Looking([broken, broken, GOOD]), backoff_s=1e-6)
+        assert asyncio.run(one(give)).status == "ok"
+    assert seen == [0, 1, 2]
 
 
 def test_a_limit_met_before_sending_leaves_nothing(tmp_path: Path) -> None:

@@ -218,9 +218,8 @@ class _Columns:
     def whole(self, name: str) -> Ints:
         """Whole numbers from 0 upwards."""
         value = self._numbers(name)
-        self.refuse(
-            ~(np.isfinite(value) & (value >= 0) & (value == np.floor(value))), f"`{name}` must be a whole number from 0 upwards", value
-        )
+        whole = np.isfinite(value) & (value >= 0) & (value == np.floor(value))
+        self.refuse(~whole, f"`{name}` must be a whole number from 0 upwards", value)
         return value.astype(np.int64)
 
     def amount(self, name: str) -> Floats:
