@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from apportion.envs import parsers
-from apportion.envs.dispatch import Dispatcher, Endpoint
+from apportion.envs.dispatch import Dispatcher
+from apportion.envs.endpoint import Endpoint
 from apportion.envs.environment import Environment
 from apportion.envs.limits import Allowance, Limits, Spend
 from apportion.envs.probe import probe

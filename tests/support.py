@@ -17,7 +17,8 @@ from typing import Any
 
 import pytest
 
-from apportion.envs.dispatch import Dispatcher, Endpoint
+from apportion.envs.dispatch import Dispatcher
+from apportion.envs.endpoint import Endpoint
 from apportion.envs.limits import Allowance, Limits
 from apportion.envs.worker import Message, Sampling, Worker
 from apportion.graphs.cost import ModelCard

@@ -18,7 +18,8 @@ from typing import Annotated, Any, TypedDict
 
 from apportion.bench.end_to_end import graph
 from apportion.bench.setup import CARD, MODEL, memory_dispatcher
-from apportion.envs.dispatch import Dispatcher, Endpoint
+from apportion.envs.dispatch import Dispatcher
+from apportion.envs.endpoint import Endpoint
 from apportion.envs.environment import Environment
 from apportion.envs.langgraph import to_langgraph
 from apportion.envs.parsers import text

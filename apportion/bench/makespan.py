@@ -16,7 +16,7 @@ from importlib.resources import files
 
 from apportion.bench.end_to_end import graph
 from apportion.bench.setup import CARD, MODEL, dispatcher_of
-from apportion.envs.dispatch import Endpoint
+from apportion.envs.endpoint import Endpoint
 from apportion.envs.environment import Environment
 from apportion.envs.parsers import text
 from apportion.envs.rollout import Rollout

@@ -9,7 +9,8 @@ import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
-from apportion.envs.dispatch import Dispatcher, Endpoint
+from apportion.envs.dispatch import Dispatcher
+from apportion.envs.endpoint import Endpoint
 from apportion.envs.limits import Allowance, Limits
 from apportion.envs.openai import OpenAIWorker
 from apportion.graphs.cost import ModelCard

@@ -16,53 +16,18 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from apportion.envs.endpoint import Endpoint, Prompt, canonical_sampling
 from apportion.envs.limits import NOTHING, Allowance, Spend
-from apportion.envs.worker import Message, Reply, Request, Sampling, Worker
+from apportion.envs.worker import Message, Sampling
 from apportion.errors import WorkerError
-from apportion.graphs.cost import ModelCard, call_flops, call_usd
 from apportion.store.books import Books
-from apportion.store.calls import (
-    MOST_PURCHASES,
-    Attempt,
-    Billed,
-    Booking,
-    Draw,
-    DrawStatus,
-    Spender,
-    canonical,
-    draw_key,
-)
+from apportion.store.calls import MOST_PURCHASES, Attempt, Booking, Draw, Spender, draw_key
 
 ATTEMPTS = 5  # requests for one draw in one session: with the pauses below some five seconds of outage are ridden out
 BACKOFF_S = 0.5  # first pause; doubles each time, with full jitter so that 64 callers do not come back as one
 MOST_BACKOFF_S = 30.0
 MOST_RETRY_AFTER_S = 120.0  # a server that asks for more is treated as down
 TEMPLATE_TOKENS = 96  # a chat template and a short system prompt of the server's own; more is learnt from replies
-
-
-@dataclass(frozen=True)
-class Endpoint:
-    """A model that can be called.
-
-    Attributes:
-        card: size and prices, for the ledger.
-        worker: makes one attempt.
-        served_name: the server's name for the model.
-        identity: what makes two models the same for the bank, whatever the task calls them.
-        concurrency: requests that the server works on at once.
-        queue: further requests that the worker is handed, to choose from.
-        seeds: whether the server takes a per-request seed.
-        logprobs: whether the server gives log-probabilities.
-    """
-
-    card: ModelCard
-    worker: Worker
-    served_name: str
-    identity: str
-    concurrency: int
-    seeds: bool = False
-    queue: int = 0
-    logprobs: bool = False
 
 
 class Dispatcher:
@@ -89,7 +54,7 @@ class Dispatcher:
         self._jitter = random.Random()  # pauses only: no result depends on it
         self._purchases: dict[tuple[str, int], _Purchase] = {}
         self._lines = {model: _line(endpoint, calls.books_ahead) for model, endpoint in endpoints.items()}
-        self._last: _Prompt | None = None
+        self._last: Prompt | None = None
 
     @property
     def in_flight(self) -> int:
@@ -140,7 +105,7 @@ class Dispatcher:
             _, messages, (temperature, max_tokens, top_p, stop, *logprobs) = json.loads(record)
             asked = tuple(Message(role, content) for role, content in messages)
             sampling = Sampling(temperature, max_tokens, top_p, tuple(stop), *logprobs)
-            return _Prompt(model, self.endpoints[model], asked, sampling, "", "", record).lost(0.0)
+            return Prompt(model, self.endpoints[model], asked, sampling, "", "", record).lost(0.0)
 
         lost = self.calls.write_off(cost)
         self.allowance.spent = Spend(*self.calls.spent())
@@ -160,19 +125,19 @@ class Dispatcher:
         for worker in {id(e.worker): e.worker for e in self.endpoints.values()}.values():
             await worker.close()
 
-    def _prompt(self, model: str, messages: tuple[Message, ...], sampling: Sampling) -> _Prompt:
+    def _prompt(self, model: str, messages: tuple[Message, ...], sampling: Sampling) -> Prompt:
         """What is asked, with its key. A node's samples come one after another, hence the last one is remembered."""
         last = self._last
         same_way = last is not None and last.sampling is sampling
         if last is not None and same_way and last.messages is messages and last.model == model:
             return last
         endpoint = self.endpoints[model]
-        how = last.how if last is not None and same_way else _how(sampling)
+        how = last.how if last is not None and same_way else canonical_sampling(sampling)
         key, record = draw_key(endpoint.identity, [(message.role, message.content) for message in messages], how)
-        self._last = _Prompt(model, endpoint, messages, sampling, how, key, record)
+        self._last = Prompt(model, endpoint, messages, sampling, how, key, record)
         return self._last
 
-    def _order(self, prompt: _Prompt, index: int, spender: Spender) -> _Purchase:
+    def _order(self, prompt: Prompt, index: int, spender: Spender) -> _Purchase:
         """Put a purchase in line."""
         purchase = self._purchases[prompt.key, index] = _Purchase(prompt, index, spender)
         line = self._lines[prompt.model]
@@ -320,78 +285,6 @@ class Dispatcher:
 
 
 @dataclass(eq=False, slots=True)
-class _Prompt:
-    """What is asked of a model, the same for every sample, and the arithmetic of what one costs.
-
-    Attributes:
-        how: canonical JSON of the sampling.
-        record: canonical JSON of all that is asked, of which `key` is the hash.
-        bytes: of all messages, in UTF-8.
-    """
-
-    model: str
-    endpoint: Endpoint
-    messages: tuple[Message, ...]
-    sampling: Sampling
-    how: str
-    key: str
-    record: str
-    bytes: int = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.bytes = text_bytes(self.messages)
-
-    def request(self, index: int) -> Request:
-        """The request for one sample."""
-        endpoint = self.endpoint
-        seed = int(self.key[:7], 16) + index if endpoint.seeds else None
-        return Request(endpoint.served_name, self.messages, self.sampling, seed)
-
-    def most(self, template_tokens: int) -> Spend:
-        """The most that one attempt can cost: a token is at least one byte, and the chat template adds its own."""
-        prompt, completion = self.bytes + template_tokens, self.sampling.max_tokens
-        return Spend(1, prompt + completion, call_usd(self.endpoint.card, prompt, completion) or 0.0)
-
-    def completed(self, index: int, reply: Reply, in_flight: int) -> tuple[Draw, Attempt]:
-        """The draw and the ledger row of a reply."""
-        usage = reply.usage
-        attempt = self._attempt(reply.status, "yes", usage.prompt_tokens, usage.completion_tokens, reply.latency_s)
-        draw = Draw(
-            self.key,
-            index,
-            reply.status,
-            reply.text,
-            reply.finish_reason,
-            usage.prompt_tokens,
-            usage.completion_tokens,
-            usage.estimated,
-            reply.ttft_s,
-            reply.latency_s,
-            in_flight,
-            attempt.flops,
-            attempt.usd,
-            reply.first_token,
-        )
-        return draw, attempt
-
-    def failed(self, index: int, error: WorkerError, seconds: float) -> tuple[Draw, Attempt]:
-        """The draw and the ledger row of an attempt without a reply; what may have been billed is charged in full."""
-        attempt = self.lost(seconds) if error.possibly_billed else self._attempt(error.kind, "no", 0, 0, seconds)
-        attempt = attempt._replace(outcome=error.kind, status=error.status, message=str(error)[:500])
-        status: DrawStatus = "timeout" if error.kind == "timeout" else "failed"
-        return Draw(self.key, index, status, finish_reason=error.kind), attempt
-
-    def lost(self, seconds: float) -> Attempt:
-        """The ledger row of a request of which nothing came back: charged as if every token was generated."""
-        return self._attempt("lost", "possibly", likely_prompt_tokens(self.messages), self.sampling.max_tokens, seconds)
-
-    def _attempt(self, outcome: str, billed: Billed, prompt: int, completion: int, seconds: float) -> Attempt:
-        card = self.endpoint.card
-        flops, usd = call_flops(card, prompt, completion), call_usd(card, prompt, completion)
-        return Attempt(outcome, billed, prompt, completion, flops, usd, seconds)
-
-
-@dataclass(eq=False, slots=True)
 class _Purchase:
     """A draw that is to be bought or is being bought.
 
@@ -403,7 +296,7 @@ class _Purchase:
         dropped: whether nobody wanted it any more before it was sent.
     """
 
-    prompt: _Prompt
+    prompt: Prompt
     index: int
     spender: Spender
     waiters: list[asyncio.Future[Draw]] = field(default_factory=list)
@@ -465,22 +358,6 @@ def _line(endpoint: Endpoint, books_ahead: bool) -> _Line:  # noqa: FBT001 - a f
     """Some more calls may be booked than are sent, so that a slot never waits for the disk."""
     slots = endpoint.concurrency + endpoint.queue
     return _Line(slots + (slots + 3) // 4 if books_ahead else slots, slots)
-
-
-def _how(sampling: Sampling) -> str:
-    """Log-probabilities are left out where none are wanted, as in banks that are older than they."""
-    logprobs = (sampling.top_logprobs,) if sampling.top_logprobs else ()
-    return canonical([sampling.temperature, sampling.max_tokens, sampling.top_p, list(sampling.stop), *logprobs])
-
-
-def text_bytes(messages: tuple[Message, ...]) -> int:
-    """UTF-8 bytes of all messages."""
-    return sum(len(message.content.encode()) for message in messages)
-
-
-def likely_prompt_tokens(messages: tuple[Message, ...]) -> int:
-    """An estimate of prompt tokens: four bytes a token, eight tokens a message for the chat template."""
-    return sum(len(message.content.encode()) // 4 + 8 for message in messages)
 
 
 def _spend(attempt: Attempt) -> Spend:

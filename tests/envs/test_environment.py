@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from apportion.envs import parsers
-from apportion.envs.dispatch import Dispatcher, Endpoint
+from apportion.envs.dispatch import Dispatcher
+from apportion.envs.endpoint import Endpoint
 from apportion.envs.environment import Environment
 from apportion.envs.roles import OPERATORS, Job, NodeRun
 from apportion.envs.rollout import Rollout

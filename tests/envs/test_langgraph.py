@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given
 
 from apportion.envs import parsers
-from apportion.envs.dispatch import Dispatcher, Endpoint
+from apportion.envs.dispatch import Dispatcher
+from apportion.envs.endpoint import Endpoint
 from apportion.envs.environment import Environment
 from apportion.envs.langgraph import to_langgraph
 from apportion.envs.limits import Allowance

@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given, settings
 
 from apportion.envs import limits as limits_module
-from apportion.envs.dispatch import TEMPLATE_TOKENS, Dispatcher, text_bytes
+from apportion.envs.dispatch import TEMPLATE_TOKENS, Dispatcher
+from apportion.envs.endpoint import text_bytes
 from apportion.envs.limits import Allowance, Limits, Spend
 from apportion.envs.openai import OpenAIWorker
 from apportion.envs.worker import Sampling, Worker

@@ -13,7 +13,8 @@ from statistics import fmean
 import pytest
 
 from apportion.envs import parsers
-from apportion.envs.dispatch import Dispatcher, Endpoint
+from apportion.envs.dispatch import Dispatcher
+from apportion.envs.endpoint import Endpoint
 from apportion.envs.environment import Environment
 from apportion.envs.limits import Allowance, Limits
 from apportion.envs.rollout import Candidate, NodeRun, Rollout

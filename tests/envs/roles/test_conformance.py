@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from apportion.envs import parsers
-from apportion.envs.dispatch import Dispatcher, Endpoint
+from apportion.envs.dispatch import Dispatcher
+from apportion.envs.endpoint import Endpoint
 from apportion.envs.environment import Environment
 from apportion.envs.rollout import Candidate, Rollout, merged
 from apportion.envs.stage import Example, Stage
