@@ -275,7 +275,7 @@ def test_no_more_requests_are_in_flight_than_there_are_slots(tmp_path: Path, slo
                 now -= 1
 
     async def run(calls: Calls) -> list[Draw]:
-        async with MockServer(reply=hashed_reply, reply_ms=10, faults=[FaultRule("500", every=4)]) as server:
+        async with MockServer(reply=hashed_reply, reply_ms=10, faults=[FaultRule("500", every=20)]) as server:
             give = dispatcher(calls, Counting(server.url), concurrency=slots)
             draws = await asyncio.gather(*(one(give, f"question {n}") for n in range(8 * slots)))
             assert give.in_flight == 0
