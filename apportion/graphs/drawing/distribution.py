@@ -53,7 +53,7 @@ def _slot(stage: SlotStage, place: str, odds: Mapping[str, Odds], colours: Mappi
     asked = {key: odds[f"{place}.{key}"] for key in _SAID if calls and f"{place}.{key}" in odds}
     there = _there(place, odds)
     if "model" in asked:
-        asked["model"] = {model: q / max(there, LEAST) for model, q in asked["model"].items() if model != ABSENT}
+        asked["model"] = {model: q / (there or 1.0) for model, q in asked["model"].items() if model != ABSENT}
     model = str(_most(asked["model"])[0]) if calls else None
     seldom = [f"there {there:.0%}"] if there < ALWAYS else []
     lines = (f"{place}: {role} {p:.0%}", *seldom, *_said(asked))
