@@ -7,7 +7,7 @@ goes on as if it had never stopped. What it finds is the study's best trial, not
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,10 +18,12 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from apportion.errors import GraphError
+from apportion.graphs.graph import Graph
 from apportion.graphs.parameters import Value
 from apportion.graphs.probabilistic import ProbabilisticGraph
 from apportion.graphs.slots import ABSENT, NO, YES
 from apportion.graphs.space import SearchSpace
+from apportion.search.screening import promise
 
 if TYPE_CHECKING:
     from apportion.graphs.probabilistic.purchases import Prices
@@ -49,6 +51,9 @@ class Settings:
         weight: of each objective after the first, scaled to the range it had so far, beside 1 for the first.
         fresh: whether only graphs are proposed that no trial has; where the distribution gives none, a flatter one is
             drawn from, which keeps a distribution that has settled looking around.
+        screened: graphs that are drawn for each that is proposed, which is the fresh one of most `promise`: a third
+            from the distribution, a third as at the start, a third near the best graph so far. 1 proposes the first
+            fresh one of the distribution.
     """
 
     edge: float | None = 0.35
@@ -62,12 +67,17 @@ class Settings:
     penalty: float = 1.0
     weight: float = 0.2
     fresh: bool = True
+    screened: int = 128
 
 
-GPTSWARM = Settings(edge=None, absent=0.0, lr=0.1, batch=3, baseline="none", scaled=False, used=False, fresh=False)
+GPTSWARM = Settings(
+    edge=None, absent=0.0, lr=0.1, batch=3, baseline="none", scaled=False, used=False, fresh=False, screened=1
+)
 """As the released code of Agent-REINFORCE trains its baseline: vanilla REINFORCE of GPTSwarm, 3 graphs an update."""
 
 DRAWS, FLATTEN, MOST_FLATTENED = 16, 0.8, 20  # drawn at once in looking for a new graph; then logits shrink, and again
+NEAR = 0.2  # probability that a graph drawn near another takes a value that is drawn evenly
+FEWEST_TOLD = 8  # graphs measured before others are screened by them
 LEAST_SPREAD = 1e-9  # of utilities, so that a batch of equal ones moves nothing
 MOVING = 0.9  # share of the old value in the moving average of utilities
 
@@ -87,7 +97,9 @@ class ReinforceSampler(BaseSampler):
     """Draws from a `ProbabilisticGraph` that Adam moves up the score-function gradient.
 
     The first objective counts as it is, in [0, 1]; the others as shares of their range so far. A trial that was refused
-    or is over a bound loses `penalty` for it. Trials that another sampler proposed are not learnt from.
+    or is over a bound loses `penalty` for it. Trials that another sampler proposed move nothing, but others are screened
+    by them. Graphs that were screened are no longer draws from the distribution, so that its step is towards what did
+    well among them, not up the exact gradient.
 
     Args:
         prices: nominal price of one call by stage and model, with `budget`: only graphs within it are drawn.
@@ -164,29 +176,75 @@ class ReinforceSampler(BaseSampler):
         return list(zip(self.distribution.params(batch), orders, strict=True))
 
     def _fresh(self, study: Study, generator: torch.Generator) -> tuple[dict[str, Value], list[int]]:
-        """One graph that no trial has, if there is one to be found."""
-        for told in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED)):
-            if told.number not in self._seen:
-                self._seen.add(told.number)
-                with contextlib.suppress(GraphError):
-                    self._keys.add(self._space.build(told.params).key)
+        """The most promising of many graphs that no trial has, if there is one to be found."""
+        told = self._told(study)
+        keys = {graph.key for graph in self._graphs.values() if graph is not None}
         settled = self.distribution.logits.detach().clone()
-        drawn = self._drawn(DRAWS, generator)
+        drawn = self._candidates(told, study.directions, generator)
         for flatter in range(MOST_FLATTENED):
+            fresh: dict[str, tuple[Graph, dict[str, Value], list[int]]] = {}
             for params, order in drawn:
-                if self._space.build(params).key not in self._keys:
-                    self.distribution.set_logits(settled)
-                    return params, order
+                graph = self._space.build(params)
+                if graph.key not in keys:
+                    fresh.setdefault(graph.key, (graph, params, order))
+            if fresh:
+                self.distribution.set_logits(settled)
+                _, params, order = self._most_promising(list(fresh.values()), told, study.directions)
+                return params, order
             self.distribution.set_logits(settled * FLATTEN ** (flatter + 1))
             drawn = self._drawn(DRAWS, generator)
         self.distribution.set_logits(settled)
         return drawn[0]
 
+    def _told(self, study: Study) -> list[FrozenTrial]:
+        """Trials whose graphs were measured; the graphs of all that ended are kept by number."""
+        ended = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
+        for trial in ended:
+            if trial.number not in self._graphs:
+                self._graphs[trial.number] = None
+                with contextlib.suppress(GraphError):
+                    self._graphs[trial.number] = self._space.build(trial.params)
+        return [trial for trial in ended if trial.values is not None and self._graphs[trial.number] is not None]
+
+    def _candidates(
+        self, told: Sequence[FrozenTrial], directions: Sequence[StudyDirection], generator: torch.Generator
+    ) -> list[tuple[dict[str, Value], list[int]]]:
+        """Draws from the distribution; if they are screened, as many from the one at the start and near the best."""
+        drawn = self._drawn(DRAWS if self.settings.screened == 1 else self.settings.screened // 3, generator)
+        if self.settings.screened == 1 or not told:
+            return drawn
+        best = max(told, key=lambda trial: self._utility(trial, told, directions)).params
+        settled = self.distribution.logits.detach().clone()
+        for probabilities in (self._start(), self._near(best)):
+            self.distribution.set_logits(torch.zeros_like(settled))
+            self.distribution.set_probabilities(probabilities)
+            drawn += self._drawn(self.settings.screened // 3, generator)
+        self.distribution.set_logits(settled)
+        return drawn
+
+    def _near(self, params: Mapping[str, Value]) -> dict[str, dict[Value, float]]:
+        """Probabilities of one graph's values, a little left for the others."""
+        return {
+            name: {v: NEAR / len(p.values) + (1.0 - NEAR) * (v == params.get(name)) for v in p.values}
+            for name, p in self._space.parameters.items()
+        }
+
+    def _most_promising(
+        self,
+        fresh: Sequence[tuple[Graph, dict[str, Value], list[int]]],
+        told: Sequence[FrozenTrial],
+        directions: Sequence[StudyDirection],
+    ) -> tuple[Graph, dict[str, Value], list[int]]:
+        if self.settings.screened == 1 or len(told) < FEWEST_TOLD:
+            return fresh[0]
+        utilities = [self._utility(trial, told, directions) for trial in told]
+        measured = [graph for trial in told if (graph := self._graphs[trial.number]) is not None]
+        return fresh[int(promise([graph for graph, _, _ in fresh], measured, utilities).argmax())]
+
     def _start_over(self, study: str) -> None:
         self._study = study
         self._folded: list[int] = []
-        self._seen: set[int] = set()
-        self._keys: set[str] = set()
+        self._graphs: dict[int, Graph | None] = {}
         self._average: float | None = None
         self.distribution.set_logits(torch.zeros_like(self.distribution.logits))
         self.distribution.set_probabilities(self._start())

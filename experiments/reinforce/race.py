@@ -27,6 +27,8 @@ REPEATS_IN_A_ROW = 200  # then a sampler has nothing new to say; as in a study
 
 SAMPLERS: Mapping[str, Callable[[Case, int], BaseSampler]] = {
     "reinforce": lambda case, seed: ReinforceSampler(case.space, seed, Settings(), *nominal(case)),
+    "unlearnt": lambda case, seed: ReinforceSampler(case.space, seed, Settings(lr=0.0), *nominal(case)),
+    "unscreened": lambda case, seed: ReinforceSampler(case.space, seed, Settings(screened=1), *nominal(case)),
     "gptswarm": lambda case, seed: ReinforceSampler(case.space, seed, GPTSWARM, *nominal(case)),
     "tpe": lambda case, seed: TPESampler(seed=seed, multivariate=True),
     "nsga2": lambda case, seed: NSGAIISampler(seed=seed, population_size=10),

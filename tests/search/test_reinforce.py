@@ -21,7 +21,7 @@ from apportion.graphs.parameters import Params, Value
 from apportion.graphs.probabilistic import ProbabilisticGraph
 from apportion.graphs.slots import SlotStage
 from apportion.graphs.space import SearchSpace
-from apportion.search.reinforce import DRAWN, GPTSWARM, ReinforceSampler, Settings, one_thread
+from apportion.search.reinforce import DRAWN, FEWEST_TOLD, GPTSWARM, ReinforceSampler, Settings, one_thread
 from apportion.testing.landscape import MODELS as UNITS
 from apportion.testing.landscape import SIZES, Landscape, LandscapeProblem
 from tests.search.kit import SPACE, TINY
@@ -33,6 +33,7 @@ EASY = SearchSpace((SlotStage("answer", ("small", "large"), 3, ("refiner",), ("v
 SPACES = {"slots": SLOTS, "free order": FREE, "templates": SPACE, "both": MIXED}
 EVERY = {
     "ours": replace(Settings(), batch=4),
+    "unscreened": replace(Settings(), batch=4, screened=1),
     "gptswarm": GPTSWARM,
     "moving": replace(GPTSWARM, baseline="moving", entropy=0.01, used=True, fresh=True),
 }
@@ -503,3 +504,37 @@ def test_it_learns_in_a_space_of_templates() -> None:
         values = [trial.value for trial in driven(sampler, SPACE, 60).trials if trial.value is not None]
         gains.append((sum(values[-12:]) - sum(values[:12])) / 12)
     assert sum(gains) / 4 > 0.03
+
+
+def test_candidates_come_from_the_distribution_from_the_start_and_from_near_the_best() -> None:
+    sampler = ReinforceSampler(EASY, 1, replace(Settings(), screened=300))
+    study = study_of(sampler)
+    best = study.ask(EASY.distributions())
+    study.tell(best, 1.0)
+    drawn = sampler._candidates(sampler._told(study), [UP], torch.Generator().manual_seed(3))
+    alike = [sum(params[name] == best.params[name] for name in params) / len(params) for params, _ in drawn]
+    assert len(drawn) == 300
+    assert sum(alike[200:]) / 100 > sum(alike[:200]) / 200 + 0.2
+    assert sampler.distribution.probabilities() == ReinforceSampler(EASY, 1).distribution.probabilities()
+
+
+@pytest.mark.parametrize("told", [FEWEST_TOLD - 1, FEWEST_TOLD])
+def test_once_enough_is_known_the_most_promising_candidate_is_proposed(
+    told: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def last(graphs: Sequence[object], measured: Sequence[object], utilities: Sequence[float]) -> Tensor:
+        asked.append(len(graphs))
+        assert len(measured) == len(utilities) == told
+        return torch.arange(len(graphs))
+
+    monkeypatch.setattr("apportion.search.reinforce.promise", last)
+    sampler = ReinforceSampler(EASY, 1)
+    study = study_of(sampler)
+    for _ in range(told):
+        trial = study.ask(EASY.distributions())
+        study.tell(trial, worth(trial.params))
+    study.ask(EASY.distributions())
+    assert len(asked) == (told >= FEWEST_TOLD)
+    assert all(graphs > 1 for graphs in asked)

@@ -27,7 +27,7 @@ def any_correct(correct: ArrayLike, drawn: ArrayLike, k: int) -> Floats:
         ValueError: k is below 1 or above some n, or the counts are impossible.
     """
     c, n = _counts(correct, drawn, k)
-    log = _log_factorials(int(n.max(initial=0)))
+    log = log_factorials(int(n.max(initial=0)))
     wrong = n - c
     missed = np.exp(log[wrong] - log[np.maximum(wrong - k, 0)] - log[n] + log[n - k])
     return np.asarray(1.0 - np.where(wrong >= k, missed, 0.0))
@@ -101,7 +101,7 @@ def best_scored(scores: Sequence[float], correct: Sequence[bool], k: int) -> flo
         raise ValueError(f"k must be from 1 to the {n} draws, got {k}; draw fewer.")
     _, group = np.unique(-value, return_inverse=True)  # 0 for the best
     sizes = np.bincount(group)
-    log = _log_factorials(n)
+    log = log_factorials(n)
     rank = np.arange(n - k + 1)  # the best of k has at least k - 1 below it
     first = np.zeros(n)  # probability that the best has this rank
     below = n - 1 - rank
@@ -124,7 +124,7 @@ def _counts(correct: ArrayLike, drawn: ArrayLike, k: int) -> tuple[NDArray[np.in
 
 def _hypergeometric(c: NDArray[np.int64], n: NDArray[np.int64], k: int) -> Floats:
     """Probability of h correct ones among k: the shape of c, and a last dimension of k + 1."""
-    log = _log_factorials(int(n.max(initial=0)))
+    log = log_factorials(int(n.max(initial=0)))
     c, n, h = c[..., None], n[..., None], np.arange(k + 1)
     possible = (h <= c) & (k - h <= n - c)
     right, wrong = np.where(possible, h, 0), np.where(possible, k - h, 0)
@@ -157,7 +157,8 @@ def _nodes(degree: int) -> tuple[Floats, Floats]:
 
 
 @cache
-def _log_factorials(most: int) -> Floats:
+def log_factorials(most: int) -> Floats:
+    """Logarithms of 0! to most!."""
     return np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, most + 1)))])
 
 
