@@ -97,9 +97,9 @@ class ReinforceSampler(BaseSampler):
     """Draws from a `ProbabilisticGraph` that Adam moves up the score-function gradient.
 
     The first objective counts as it is, in [0, 1]; the others as shares of their range so far. A trial that was refused
-    or is over a bound loses `penalty` for it. Trials that another sampler proposed move nothing, but others are screened
-    by them. Graphs that were screened are no longer draws from the distribution, so that its step is towards what did
-    well among them, not up the exact gradient.
+    or is over a bound loses `penalty` for it. Trials that another sampler proposed move nothing; they help to screen.
+    Graphs that were screened are no longer draws from the distribution, so that its step is towards what did well among
+    them, not up the exact gradient.
 
     Args:
         prices: nominal price of one call by stage and model, with `budget`: only graphs within it are drawn.
