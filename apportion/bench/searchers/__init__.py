@@ -1,0 +1,1 @@
+"""The race of searchers on recorded outcomes."""

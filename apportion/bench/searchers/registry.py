@@ -1,0 +1,34 @@
+"""Searchers by name, and those of a user's own module.
+
+It knows where searchers are, not what they do.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import cast
+
+from apportion.bench.searchers.by_trial import BY_TRIAL, Searcher
+from apportion.errors import RecordedError
+
+SEARCHERS: dict[str, Searcher] = {**BY_TRIAL}
+"""All searchers of the package."""
+
+
+def searcher(name: str) -> Searcher:
+    """A searcher by its name, or `module:function` for one's own.
+
+    Raises:
+        RecordedError: there is none.
+    """
+    if name in SEARCHERS:
+        return SEARCHERS[name]
+    module, colon, function = name.partition(":")
+    if not colon:
+        raise RecordedError(
+            f"a sampler must be one of {', '.join(SEARCHERS)} or module:function, got {name!r}; choose."
+        )
+    try:
+        return cast(Searcher, getattr(importlib.import_module(module), function))
+    except (ImportError, AttributeError) as error:
+        raise RecordedError(f"{name!r} must be a function of a module, but {error}; mend the name.") from None

@@ -1,0 +1,182 @@
+"""One replayed search: draws are bought from a recording, and paid for, until the spend is at its cap.
+
+It knows what was bought and which configuration leads, not how a searcher chooses.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from apportion.envs.replay.recorded import NONE
+from apportion.envs.replay.rules import Drawn
+from apportion.envs.replay.task import Option, Split, Task
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Flags = NDArray[np.bool_]
+Currency = Literal["draws", "cost"]
+
+RIVAL, RIVAL_WEIGHT = 0.3, 2.0  # the rival's share of wrong answers where none was seen, and the votes it counts as
+
+
+class Spent(Exception):
+    """The next purchase would pass the cap; nothing of it was bought."""
+
+
+class Lead(NamedTuple):
+    """From a spend on, the configuration that a search would return.
+
+    Attributes:
+        sure: the probability that the searcher gives it of being within 1 % of the best; NaN if it says none.
+    """
+
+    spent: float
+    configuration: int
+    sure: float
+
+
+class Arm(NamedTuple):
+    """A model of a stage.
+
+    Attributes:
+        price: of one draw, in the currency of the search.
+        most: draws an example has.
+    """
+
+    stage: int
+    model: int
+    price: float
+    most: int
+
+
+class Market:
+    """Sells draws on the search split of a task.
+
+    Attributes:
+        arms: models of all stages, those of a stage side by side.
+        configurations: of the task, options by stage.
+        right, drawn: of each arm and example, draws bought one by one: arms x examples.
+        spent: so far.
+        cap: bound on it.
+        leads: what the search would have returned, from when on.
+        trials: configurations measured.
+    """
+
+    def __init__(self, task: Task, seed: int, currency: Currency = "draws", *, bank: bool = False) -> None:
+        self.task, self.seed, self.currency, self.bank = task, seed, currency, bank
+        self.split: Split = task.split(np.random.default_rng([seed, 0]))
+        self.configurations = task.configurations
+        self.arms = [
+            Arm(s, m, 1.0 if currency == "draws" else float(price), int(own.most[m]))
+            for s, own in enumerate(task.stages)
+            for m, price in enumerate(own.prices)
+        ]
+        self.first = np.cumsum([0, *(len(own.models) for own in task.stages)])[:-1]
+        amounts = task.calls(self.configurations) if currency == "draws" else task.cost(self.configurations)
+        self.prices: Floats = np.asarray(amounts, dtype=float)
+        self.cap = float(self.prices.mean()) * self.split.size * task.trials
+        self.spent = 0.0
+        self.trials = 0
+        self.leads: list[Lead] = []
+        shape = len(self.arms), self.split.size
+        self.drawn, self.right = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
+        self._banked = np.zeros(shape, dtype=np.int64)
+        self._order: dict[int, Drawn] = {}
+
+    def option(self, stage: int, number: int) -> Option:
+        """An option of a stage."""
+        return self.task.stages[stage].options[number]
+
+    def arm(self, stage: int, option: Option) -> int:
+        """The arm that an option draws from."""
+        return int(self.first[stage]) + option.arm
+
+    def lead(self, configuration: int, sure: float = float("nan")) -> None:
+        """Say what the search would return now."""
+        if not self.leads or self.leads[-1][1:] != (configuration, sure):
+            self.leads.append(Lead(self.spent, configuration, sure))
+
+    def measure(self, configuration: int) -> float:
+        """Measure a configuration on the whole search split, and pay for it.
+
+        With the bank, it uses the first draws of each arm and pays for those that no earlier trial drew; without it,
+        every trial draws anew.
+
+        Returns:
+            Its mean score over the examples.
+
+        Raises:
+            Spent: that would pass the cap.
+        """
+        options = [self.option(s, o) for s, o in enumerate(self.configurations[configuration])]
+        arms = [self.arm(s, option) for s, option in enumerate(options)]
+        need = [np.full(self.split.size, option.n) for option in options]
+        if self.bank:
+            need = [np.maximum(n - self._banked[arm], 0) for n, arm in zip(need, arms, strict=True)]
+        self._pay(sum(float(n.sum()) * self.arms[arm].price for n, arm in zip(need, arms, strict=True)))
+        self.trials += 1
+        trial = 0 if self.bank else self.trials
+        drawn = [self._draws(arm, trial) for arm in arms]
+        for n, arm in zip(need, arms, strict=True):
+            self._banked[arm] += n
+        return float(self.task.outcome(self.configurations[configuration], drawn).mean())
+
+    def buy(self, arm: int, examples: Ints) -> Flags:
+        """Buy the next draw of an arm on each of some examples, each named once.
+
+        Returns:
+            Whether each was right.
+
+        Raises:
+            Spent: that would pass the cap.
+            ValueError: an example has no further draw.
+        """
+        at = self.drawn[arm, examples]
+        if (at >= self.arms[arm].most).any():
+            raise ValueError(
+                f"an example of arm {arm} must have a draw left, but all {self.arms[arm].most} are bought."
+            )
+        self._pay(len(examples) * self.arms[arm].price)
+        correct = self._draws(arm, 0).correct[examples, at]
+        self.drawn[arm, examples] += 1
+        self.right[arm, examples] += correct
+        return np.asarray(correct)
+
+    def rival(self, arm: int) -> Floats:
+        """Share of the commonest wrong answer among the wrong answers bought of an arm, by example, smoothed."""
+        drawn, bought = self._draws(arm, 0), self.drawn[arm]
+        most = int(bought.max(initial=0))
+        shown = np.arange(most) < bought[:, None]
+        wrong = shown & ~drawn.correct[:, :most] & (drawn.answers[:, :most] != NONE)
+        answers = np.where(wrong, drawn.answers[:, :most], NONE)
+        same = (answers[:, :, None] == answers[:, None, :]) & wrong[:, :, None]
+        top = same.sum(axis=2).max(axis=1, initial=0)
+        seen = wrong.sum(axis=1)
+        extra, more = np.maximum(top - 1, 0), np.maximum(seen - 1, 0)  # the first wrong answer is always the commonest
+        return np.asarray((extra + RIVAL * RIVAL_WEIGHT) / (more + RIVAL_WEIGHT))
+
+    def worth(self, stage: int, option: int, p: Floats) -> Floats:
+        """What an option is worth on each example where a draw is right with probability p: any shape x examples."""
+        chosen = self.option(stage, option)
+        rule = self.task.stages[stage].rules[chosen.rule]
+        rival = self.rival(self.arm(stage, chosen)) if rule.votes else np.zeros(())
+        return rule.worth(p, chosen.n, rival)
+
+    def _pay(self, price: float) -> None:
+        if self.spent + price > self.cap * (1 + 1e-12):
+            raise Spent
+        self.spent += price
+
+    def _draws(self, arm: int, trial: int) -> Drawn:
+        """Recorded draws of an arm in random order, without replacement; the same for the same trial."""
+        if trial == 0 and arm in self._order:
+            return self._order[arm]
+        stage = self.task.stages[self.arms[arm].stage]
+        rng = np.random.default_rng([self.seed, 1 + arm, trial])
+        drawn = stage.drawn(self.arms[arm].model, self.split.questions[self.arms[arm].stage], rng)
+        if trial == 0:
+            self._order[arm] = drawn
+        return drawn

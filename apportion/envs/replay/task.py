@@ -1,0 +1,239 @@
+"""A search problem made of recorded outcomes: stages with options, a budget on one answer, and the exact truth.
+
+An option of a stage is a model, a number of draws and a rule that chooses among them; a configuration is one option a
+stage, all within the budget. It does not know how a search goes about it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from apportion.envs.replay.recorded import NONE, Recorded
+from apportion.envs.replay.rules import Drawn, Rule
+from apportion.errors import RecordedError
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+MOST_CONFIGURATIONS = 2_000_000
+ROUNDING = 1e-9  # by which a sum of prices may pass the budget
+
+
+class Option(NamedTuple):
+    """What a stage may do.
+
+    Attributes:
+        arm: number of the stage's model.
+        n: draws.
+        rule: number of the stage's rule.
+        share: number of the share of the budget that gave n.
+    """
+
+    arm: int
+    n: int
+    rule: int
+    share: int
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """One step of a task, with recorded outcomes of its own.
+
+    Attributes:
+        columns: column of the recording, of each model.
+        prices: of one draw, of each model.
+        most: draws of each model's largest option.
+    """
+
+    name: str
+    recorded: Recorded
+    models: tuple[str, ...]
+    columns: Ints
+    prices: Floats
+    most: Ints
+    rules: tuple[Rule, ...]
+    options: tuple[Option, ...]
+
+    @cached_property
+    def expected(self) -> Floats:
+        """Probability of a right answer by each option to each question: options x questions."""
+        rows = [self.rules[o.rule].expected(self.recorded, int(self.columns[o.arm]), o.n) for o in self.options]
+        return np.asarray(rows)
+
+    @cached_property
+    def cost(self) -> Floats:
+        """Price of each option."""
+        return np.array([self.prices[o.arm] * o.n for o in self.options])
+
+    @cached_property
+    def calls(self) -> Ints:
+        """Draws of each option."""
+        return np.array([o.n for o in self.options])
+
+    def drawn(self, model: int, questions: Ints, rng: np.random.Generator) -> Drawn:
+        """As many draws as options of a model may take, at random and without replacement, on each question."""
+        column, most = self.columns[model], self.most[model]
+        count, right = self.recorded.drawn[questions, column], self.recorded.correct[questions, column]
+        keys = rng.random((len(questions), int(count.max())))
+        keys[np.arange(keys.shape[1]) >= count[:, None]] = 2.0  # after all that were recorded
+        taken = np.argsort(keys, axis=1)[:, :most]
+        samples = self.recorded.samples
+        if samples is None:
+            correct, answers = taken < right[:, None], np.full(taken.shape, NONE)
+        else:
+            places = samples.start[questions, column][:, None] + taken
+            correct, answers = samples.correct[places], samples.answers[places]
+        return Drawn(correct, answers, rng.random(taken.shape))
+
+
+def stage(
+    name: str,
+    recorded: Recorded,
+    recorded_stage: str,
+    prices: Mapping[str, float],
+    rules: Sequence[Rule],
+    budget: float,
+    shares: Sequence[float],
+    most: int | None = None,
+) -> Stage:
+    """A stage whose models spend shares of the budget on draws, as far as draws were recorded.
+
+    Args:
+        prices: of one draw of each model that takes part, above 0.
+        most: bound on the draws of an option; a model with fewer recorded draws for some question has its own. A model
+            that cannot pay for one draw takes no part.
+
+    Raises:
+        RecordedError: a model is not recorded, or none can be paid.
+    """
+    columns = recorded.at(recorded_stage, tuple(prices))
+    recorded_draws = recorded.drawn[:, columns].min(axis=0)
+    counts = recorded_draws if most is None else np.minimum(recorded_draws, most)
+    models: list[str] = []
+    kept: list[int] = []
+    options: list[Option] = []
+    for (model, price), column, bound in zip(prices.items(), columns, counts, strict=True):
+        by_n: dict[int, int] = {}
+        for k, share in enumerate(shares):
+            by_n.setdefault(min(int(share * budget / price + ROUNDING), int(bound)), k)
+        by_n.pop(0, None)
+        if by_n:
+            options += [Option(len(models), n, r, k) for n, k in sorted(by_n.items()) for r in range(len(rules))]
+            models.append(model)
+            kept.append(column)
+    if not options:
+        raise RecordedError(
+            f"one draw of some model of {name!r} must cost at most {budget:g}, but the cheapest costs "
+            f"{min(prices.values()):g}; raise the budget."
+        )
+    own = np.array([prices[model] for model in models])
+    highest = np.array([max(o.n for o in options if o.arm == arm) for arm in range(len(models))])
+    return Stage(name, recorded, tuple(models), np.array(kept), own, highest, tuple(rules), tuple(options))
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Examples that a search may draw on: an example is one question of every stage.
+
+    Attributes:
+        questions: stages x examples.
+    """
+
+    questions: Ints
+
+    @property
+    def size(self) -> int:
+        """Number of examples."""
+        return int(self.questions.shape[1])
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """Stages that are independent given the example: all must be right, or their shares count alike.
+
+    Composed of recordings that were made apart, a task of several stages is semi-synthetic.
+
+    Attributes:
+        budget: bound on the price of one answer.
+        search: examples of the search split.
+        trials: the search may spend what so many random configurations cost on its split.
+        combine: `all` stages must be right, or the `mean` of them is what counts.
+    """
+
+    name: str
+    stages: tuple[Stage, ...]
+    budget: float
+    search: int
+    trials: int
+    combine: Literal["all", "mean"] = "all"
+
+    @cached_property
+    def configurations(self) -> Ints:
+        """Options of all configurations within the budget: configurations x stages.
+
+        Raises:
+            RecordedError: there are too many to be listed, or none.
+        """
+        size = int(np.prod([len(own.options) for own in self.stages], dtype=float))
+        if size > MOST_CONFIGURATIONS:
+            raise RecordedError(f"a task must have at most {MOST_CONFIGURATIONS} configurations, got {size}; cut some.")
+        every = np.array(list(product(*(range(len(own.options)) for own in self.stages))))
+        within = every[self.cost(every) <= self.budget + ROUNDING]
+        if not len(within):
+            raise RecordedError(f"a configuration must cost at most {self.budget:g}, but none does; raise the budget.")
+        return np.asarray(within)
+
+    def cost(self, configurations: Ints) -> Floats:
+        """Price of one answer by each."""
+        return np.asarray(sum(own.cost[configurations[:, s]] for s, own in enumerate(self.stages)))
+
+    def calls(self, configurations: Ints) -> Ints:
+        """Draws for one answer by each."""
+        return np.asarray(sum(own.calls[configurations[:, s]] for s, own in enumerate(self.stages)))
+
+    @cached_property
+    def truth(self) -> Floats:
+        """Expected accuracy of every configuration over all questions, any question of one stage met with any other."""
+        means = [own.expected.mean(axis=1) for own in self.stages]
+        return self.combined([mean[self.configurations[:, s]] for s, mean in enumerate(means)])
+
+    def value(self, configurations: Ints, split: Split) -> Floats:
+        """Expected accuracy on the examples of a split."""
+        values = np.empty(len(configurations))
+        each = [own.expected[:, split.questions[s]] for s, own in enumerate(self.stages)]
+        for start in range(0, len(configurations), 4096):
+            part = configurations[start : start + 4096]
+            values[start : start + 4096] = self.combined([own[part[:, s]] for s, own in enumerate(each)]).mean(1)
+        return values
+
+    def combined(self, parts: Sequence[Floats]) -> Floats:
+        """What the stages give together."""
+        total = np.prod(np.stack(parts), axis=0) if self.combine == "all" else np.mean(np.stack(parts), axis=0)
+        return np.asarray(total)
+
+    def outcome(self, configuration: Ints, drawn: Sequence[Drawn]) -> Floats:
+        """What a configuration gave on each example, from its draws of each stage."""
+        options = [own.options[o] for own, o in zip(self.stages, configuration, strict=True)]
+        parts = [
+            own.rules[option.rule].outcome(draws, option.n).astype(float)
+            for own, option, draws in zip(self.stages, options, drawn, strict=True)
+        ]
+        return self.combined(parts)
+
+    @cached_property
+    def least_questions(self) -> int:
+        """Questions of the smallest recording, so that no difference below one of them counts."""
+        return min(len(own.recorded.questions) for own in self.stages)
+
+    def split(self, rng: np.random.Generator) -> Split:
+        """Random questions of each stage, met at random."""
+        rows = [rng.permutation(len(own.recorded.questions))[: self.search] for own in self.stages]
+        size = min(map(len, rows))
+        return Split(np.stack([row[:size] for row in rows]))
