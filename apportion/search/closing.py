@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from apportion.errors import ApportionError, LimitReached
 from apportion.graphs.cost import COSTS
@@ -25,6 +25,21 @@ Measure = Callable[[Graph, str, str], Awaitable[Measurement]]
 
 PREFERRED = ("usd", "flops", "latency_s", "tokens", "calls")
 """By what "costs no more" is judged where neither budget nor objectives name a cost: the first that is known."""
+
+CAPPED = ("usd", "calls", "tokens")
+"""Limits on what is a cost of an answer, too."""
+
+NEED_MARGIN = 1.2  # means over a dozen other examples differ by about a tenth, and failed requests are made again
+
+
+@runtime_checkable
+class Capped(Protocol):
+    """A purse that tells its limits."""
+
+    @property
+    def limits(self) -> object:
+        """A cap by each name in `CAPPED`; None is no cap."""
+        ...
 
 
 class Unmeasured(ApportionError):
@@ -75,11 +90,11 @@ async def close(plan: Plan, trials: Sequence[Trial], measure: Measure, purse: Pu
         LimitReached: not even one finalist could be validated, or the test could not be ended.
         Unmeasured: the servers failed a graph; when they are back, the closing can be done.
     """
-    finalists = ranked(trials, plan.objectives)[: plan.finalists]
-    validation = await _validate(plan, finalists, measure, purse)
+    finalists = _finalists(plan, trials)
+    validation = await _validate(plan, trials, finalists, measure, purse)
     winner = _best([t for t in finalists if t.number in validation], validation, plan.objectives)
     cost = cost_metric(plan, winner)
-    rival = _rival(trials, winner, plan.objectives[0], cost)
+    rival = _rival(plan, trials, winner)
     tested = await measure(winner.graph, "test", f"test: trial {winner.number}")
     against = await measure(rival.graph, "test", f"test: {rival.label}") if rival and rival is not winner else None
     difference = _difference(plan.objectives[0], tested, against) if against else None
@@ -101,16 +116,67 @@ def cost_metric(plan: Plan, trial: Trial) -> str:
     return next(metric for metric in (*named, *PREFERRED) if metric in COSTS and metric in trial.metrics)
 
 
-async def _validate(plan: Plan, finalists: Sequence[Trial], measure: Measure, purse: Purse) -> dict[int, Metrics]:
+def kept(plan: Plan, trials: Sequence[Trial], purse: Purse) -> float:
+    """Share of every limit to keep for the closing of these trials: the planned one or, if that is more, the measured.
+
+    The measured one is what `close` buys if the dearest finalist wins, by costs on the search split. Draws that the
+    graphs share, or that the bank has, are counted as bought: it is rather too much than too little.
+    """
+    finalists = _finalists(plan, trials)
+    return max(
+        plan.closing_share,
+        _share(purse, lambda metric: _to_validate(plan, finalists, metric) + _to_test(plan, trials, finalists, metric)),
+    )
+
+
+def _share(purse: Purse, need: Callable[[str], float]) -> float:
+    """The greatest share of a limit that a need takes, with a margin; at most 1, and 0 where no limit is known.
+
+    A purse keeps one share of all its limits, so the clock follows the others, and is never kept less than planned. A
+    measured need of seconds there is not: how long an answer takes with nothing from the bank is not recorded.
+    """
+    told = {metric: getattr(purse.limits, metric) for metric in CAPPED} if isinstance(purse, Capped) else {}
+    return min(1.0, max((NEED_MARGIN * need(metric) / limit for metric, limit in told.items() if limit), default=0.0))
+
+
+def _to_validate(plan: Plan, finalists: Sequence[Trial], metric: str) -> float:
+    return plan.sizes["validation"] * _cost(finalists, metric)
+
+
+def _to_test(plan: Plan, trials: Sequence[Trial], finalists: Sequence[Trial], metric: str) -> float:
+    """Cost of the winner and its rival on the test split, whichever finalist makes that dearest."""
+    return plan.sizes["test"] * max((_cost(_tested(plan, trials, t), metric) for t in finalists), default=0.0)
+
+
+def _tested(plan: Plan, trials: Sequence[Trial], winner: Trial) -> list[Trial]:
+    """The winner and, unless it is one itself, the baseline it is held against."""
+    rival = _rival(plan, trials, winner)
+    return [winner, rival] if rival and rival is not winner else [winner]
+
+
+def _cost(trials: Sequence[Trial], metric: str) -> float:
+    """Of an answer of each of the trials, as far as it is known."""
+    return sum(trial.mean(metric) for trial in trials if metric in trial.metrics)
+
+
+def _finalists(plan: Plan, trials: Sequence[Trial]) -> list[Trial]:
+    return ranked(trials, plan.objectives)[: plan.finalists]
+
+
+async def _validate(
+    plan: Plan, trials: Sequence[Trial], finalists: Sequence[Trial], measure: Measure, purse: Purse
+) -> dict[int, Metrics]:
     """Metrics of the finalists on the validation split; those that a limit leaves out are left out here."""
     test = 2 * plan.sizes["test"]
-    share = plan.closing_share * test / (test + plan.finalists * plan.sizes["validation"])
+    planned = plan.closing_share * test / (test + plan.finalists * plan.sizes["validation"])
+    measured = _share(purse, lambda metric: _to_test(plan, trials, finalists, metric))
     validation: dict[int, Metrics] = {}
-    purse.hold(share)
+    purse.hold(planned)
     try:
         for trial in finalists:
-            measured = await measure(trial.graph, "validation", f"validation: trial {trial.number}")
-            validation[trial.number] = measured.metrics()
+            rows = await measure(trial.graph, "validation", f"validation: trial {trial.number}")
+            validation[trial.number] = rows.metrics()
+            purse.hold(max(planned, measured))  # not before the first: without it there is nothing to test
     except LimitReached:
         if not validation:
             raise
@@ -127,10 +193,11 @@ def _best(finalists: Sequence[Trial], validation: Mapping[int, Metrics], objecti
     return max(finalists, key=gains)
 
 
-def _rival(trials: Sequence[Trial], winner: Trial, objective: Objective, cost: str) -> Trial | None:
+def _rival(plan: Plan, trials: Sequence[Trial], winner: Trial) -> Trial | None:
     """The best measured baseline that costs no more than the winner, within the budget or not."""
     if winner.baseline:
         return winner
+    objective, cost = plan.objectives[0], cost_metric(plan, winner)
     baselines = [t for t in trials if t.baseline and objective.metric in t.metrics and cost in t.metrics]
     cheap = [t for t in baselines if t.mean(cost) <= winner.mean(cost)]
     return max(cheap, key=objective.gain, default=None)

@@ -64,7 +64,10 @@ class Plan:
 
     @property
     def closing_share(self) -> float:
-        """Share of every limit that is kept for validation and test, from the number of examples of each step."""
+        """The least share of every limit to keep for validation and test, by the number of examples of each step.
+
+        What was measured may ask for more: `apportion.search.closing.kept`.
+        """
         closing = self.finalists * self.sizes["validation"] + 2 * self.sizes["test"]
         search = self.trials * self.sizes["search"]
         return min(MOST_HELD, CLOSING_MARGIN * closing / (closing + search))

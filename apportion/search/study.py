@@ -12,7 +12,7 @@ from typing import Literal
 
 from apportion.errors import GraphError, LimitReached
 from apportion.graphs.graph import Graph
-from apportion.search.closing import Closing, Unmeasured, close
+from apportion.search.closing import Closing, Unmeasured, close, kept
 from apportion.search.engine import Engine
 from apportion.search.objectives import MOST_FAILURES, violations
 from apportion.search.plan import Plan, bounded, drawn_within
@@ -86,7 +86,6 @@ class Study:
 
     async def _search(self) -> str:
         unfinished = self._restore()
-        self._purse.hold(self.plan.closing_share)
         self._log.log("search", trials=len(self.trials))
         try:
             for trial in unfinished:
@@ -197,6 +196,8 @@ class Study:
         if reason:
             await self._tell(replace(trial, state="infeasible", reason=reason, violations={PAPER: over}))
             return False
+        # From what is told alone, so that a search that goes on holds the same. Baselines may take all but the plan's.
+        self._purse.hold(self.plan.closing_share if trial.baseline else kept(self.plan, self.trials, self._purse))
         measurement = await self._rows(trial.graph, "search", trial.label)
         await self._tell(self._judged(trial, measurement))
         return True
