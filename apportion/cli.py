@@ -211,6 +211,26 @@ def _bench_graphs(arguments: argparse.Namespace) -> int:
     return _cases([{"number": name, "value": value} for name, value in _flat(measured)], as_json=False)
 
 
+def _bench_searchers(arguments: argparse.Namespace) -> int:
+    from apportion.bench.searchers.command import run, tables
+
+    out, plots = (Path(name) if name else None for name in (arguments.out, arguments.plot))
+    with _aside():
+        found = run(
+            arguments.tasks, arguments.samplers, arguments.seeds, arguments.currency, out, arguments.workers, plots
+        )
+    if arguments.json:
+        print(json.dumps(found, indent=2, allow_nan=False))
+        return OK
+    from apportion.report.terminal import Output
+
+    console = Output()
+    for table in tables(found):
+        console.print(table)
+        console.print()
+    return OK
+
+
 def _flat(numbers: Mapping[str, object], above: str = "") -> Iterator[tuple[str, object]]:
     for name, value in numbers.items():
         if isinstance(value, dict):
@@ -325,7 +345,10 @@ def _parser() -> argparse.ArgumentParser:
     end_to_end.set_defaults(command=_bench_end_to_end)
     graphs = benches.add_parser("graphs", help="drawing graphs, running their nodes and scheduling them, beside others")
     graphs.set_defaults(command=_bench_graphs)
-    for command in (worker, end_to_end, graphs):
+    searchers = benches.add_parser("searchers", help="searchers raced on tables of recorded outcomes")
+    _searchers_arguments(searchers)
+    searchers.set_defaults(command=_bench_searchers)
+    for command in (worker, end_to_end, graphs, searchers):
         command.add_argument("--json", action="store_true", help="print JSON")
     return parser
 
@@ -333,6 +356,18 @@ def _parser() -> argparse.ArgumentParser:
 def _spec_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("spec", metavar="FILE", help="task file (YAML)")
     parser.add_argument("--set", metavar="A.B=C", action="append", default=[], help="override a value; may be repeated")
+
+
+def _searchers_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("tasks", metavar="TASK", nargs="+", help="task file of recorded outcomes (YAML)")
+    names = "names with commas between; `+bank` after one offers it the bank (default random,tpe)"
+    parser.add_argument("--samplers", metavar="A,B", default="random,tpe", help=names)
+    parser.add_argument("--seeds", metavar="N", type=int, default=20, help="runs of each (default 20)")
+    unit = "what a search pays in (default draws)"
+    parser.add_argument("--currency", choices=["draws", "cost"], default="draws", help=unit)
+    parser.add_argument("--out", metavar="FILE", help="keep the runs; those it holds are not made again")
+    parser.add_argument("--workers", metavar="W", type=int, help="processes (default: one a core)")
+    parser.add_argument("--plot", metavar="DIR", help="write a plot of each task")
 
 
 if __name__ == "__main__":

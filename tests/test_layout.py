@@ -17,7 +17,7 @@ ROOMS = {
     "evaluators": {"envs", "graphs", "store"},
     "spec": {"graphs", "template", "models"},
     "testing": {"envs", "graphs", "search", "statistics"},
-    "bench": {"envs", "evaluators", "graphs", "store", "testing"},
+    "bench": {"envs", "evaluators", "graphs", "search", "spec", "statistics", "store", "testing"},
 }
 
 
