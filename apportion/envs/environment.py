@@ -141,9 +141,9 @@ class _Run:
             self._graph.draw_starts[node.id],
             merged(candidates),
             self._buy,
+            self._environment.sandbox,
             self._environment.logprobs(node),
             node.stage in self._weighed,
-            self._environment.sandbox,
         )
         return await _operated(job)
 

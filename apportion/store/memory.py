@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from apportion.store.calls import BANKED, MOST_PURCHASES, SPENDERS, Attempt, Booking, Broken, Draw, Spender, Sums
 
@@ -23,7 +23,7 @@ class Call:
     key: str
     index: int
     request: str
-    attempts: list[Attempt] = field(default_factory=list)
+    attempts: tuple[Attempt, ...] = ()
     ended: bool = False
 
 
@@ -86,7 +86,7 @@ class MemoryCalls:
         """Enter a request that gave no usable reply and will be made again; `n` are those before it."""
         entry = self._memory.calls[call]
         assert n == len(entry.attempts), f"attempt {n} of call {call} follows {len(entry.attempts)}"
-        entry.attempts.append(attempt)
+        entry.attempts += (attempt,)
         self._memory.broken.note(draw.key, draw.index, attempt)
 
     async def recorded(self) -> None:
@@ -124,7 +124,7 @@ class MemoryCalls:
         """
         lost = [call for call in self._calls() if not call.ended]
         for call in lost:
-            call.attempts.append(cost(call.model, call.request))
+            call.attempts += (cost(call.model, call.request),)
             call.ended = True
         return len(lost)
 

@@ -18,7 +18,7 @@ from apportion.errors import GraphError
 from apportion.graphs.graph import Graph
 from apportion.graphs.parameters import Params, Value
 from apportion.graphs.probabilistic.batch import Batch, StageBatch
-from apportion.graphs.probabilistic.choosing import Chance, Chooser, Given, Greedy, pick
+from apportion.graphs.probabilistic.choosing import Chance, Chooser, Given, Greedy, odds_of, pick
 from apportion.graphs.probabilistic.encoding import decoded, encoded
 from apportion.graphs.probabilistic.layout import Layout, edge_names, last_names, slot_names
 from apportion.graphs.probabilistic.purchases import Market, Prices
@@ -258,29 +258,27 @@ class ProbabilisticGraph(torch.nn.Module):
         )
         useful = maker.useful(edges, last, reach) & present
         temperatures, warmth_log_p = self._temperatures(stage, n, chooser, old)
-        nobody = torch.full((stage.slots, n), -1)
-        stage_batch = StageBatch(
-            temperatures, edges, last, old.roles if old else nobody, old.final_role if old else nobody[0]
-        )
-        role_log_p = maker.roles(
+        roles, final_role, role_log_p = maker.roles(
             logits[self.layout.run(slot_names(stage, "role"))].view(stage.slots, -1).T,
             logits[self.layout.blocks[f"{stage.name}.{FINAL}.role"].where],
-            stage_batch,
+            edges,
+            last,
             bought.samples[own] + stage.samples[0],
             useful,
             reach,
             self._market.covers_final(stage.name, free),
             chooser,
+            old,
         )
         common = last_log_p + role_log_p
         if stage.name in self._market.finals:
             theirs = None if given is None else given.bought.finals[stage.name]
-            calls = maker.decides(stage_batch)
+            calls = maker.decides(final_role)
             bought.finals[stage.name], final_log_p, free = self._market.buy_final(
                 stage.name, free, calls, logits, chooser, theirs
             )
             common = common + final_log_p
-        made.slots[stage.name] = stage_batch
+        made.slots[stage.name] = StageBatch(temperatures, edges, last, roles, final_role)
         slot_log_p = bought.slot_log_p[own] + warmth_log_p
         if bought.presence_log_p is not None:
             slot_log_p = slot_log_p.where(useful, bought.presence_log_p[own])
@@ -295,9 +293,9 @@ class ProbabilisticGraph(torch.nn.Module):
         names = slot_names(stage, "temperature")
         if not names:
             return torch.zeros(stage.slots, n, dtype=torch.long), torch.zeros(stage.slots, n, dtype=self.logits.dtype)
-        logits = self.logits[self.layout.run(names)].view(stage.slots, -1).T.repeat_interleave(n, 1)
+        odds = odds_of(self.logits[self.layout.run(names)].view(stage.slots, -1).T).repeat_interleave(n, 1)
         given = old.temperatures.flatten() if old else None
-        chosen, log_p = pick(chooser, logits, torch.ones_like(logits, dtype=torch.bool), given)
+        chosen, log_p = pick(chooser, odds, torch.ones_like(odds, dtype=torch.bool), given)
         return chosen.view(-1, n), log_p.view(-1, n)
 
     def _edge_log_p(self, logits: Tensor) -> tuple[Tensor, Tensor]:

@@ -17,13 +17,12 @@ from torch import Tensor
 from apportion.errors import GraphError
 from apportion.graphs.graph import Graph, Node, calls_of
 from apportion.graphs.parameters import Value
-from apportion.graphs.probabilistic.choosing import Chooser, only, pick, pick_if_any
+from apportion.graphs.probabilistic.choosing import Chooser, column, log, odds_of, pick, pick_if_any
 from apportion.graphs.probabilistic.layout import Layout, slot_names
 from apportion.graphs.slots import ABSENT, FINAL, SlotStage
 from apportion.graphs.space import SearchSpace
 from apportion.graphs.templates import TemplateStage
 
-LEAST = 1e-15  # probability of being there that is told from none
 SLACK = 1e-9  # of the budget: sums of floats must not refuse what is covered exactly
 
 Prices = Mapping[tuple[str, str], float]
@@ -111,37 +110,35 @@ class Market:
             What was bought; and what is free of the budget, beyond what is kept back for final nodes: n.
         """
         free = torch.full((n,), self._free, dtype=logits.dtype)  # beyond what is kept back
-        model_logits = logits[self._model_at] + self._model_bar
-        count_logits = logits[self._count_at] + self._count_bar
+        model_odds = odds_of(logits[self._model_at] + self._model_bar)
+        count_odds = odds_of(logits[self._count_at] + self._count_bar)
         models, samples, log_ps, presence_log_ps = [], [], [], []
         for t in range(len(self._stage)):
             slot = torch.tensor([t]) if order is None else order[t]
             kind = self._stage[slot] if len(self._slotted) > 1 else self._stage[:1]
-            left = free + self._kept_for[slot]
-            price, count = self._price[:, kind], self._count[:, kind]
+            left = free + self._kept_for.gather(0, slot)
+            price, count = column(self._price, kind), column(self._count, kind)
             covered = price * count[:1] <= left
             old_model, old_sample = (None, None) if given is None else self._given(given, slot.expand(1, n))
-            model, log_p = pick(chooser, model_logits[:, slot], covered, old_model)
+            model, log_p = pick(chooser, column(model_odds, slot), covered, old_model)
             unit = price.expand(-1, n).gather(0, model[None])
             enough = unit * count <= left  # of an absent slot any number, which does not count
-            sample, sample_log_p = pick(chooser, count_logits[:, slot], enough, old_sample)
+            sample, sample_log_p = pick(chooser, column(count_odds, slot), enough, old_sample)
             free = left - unit[0] * count.expand(-1, n).gather(0, sample[None])[0]
             here = model != self._absent
             models.append(model.where(here, -1))
             samples.append(sample.where(here, 0))
             log_ps.append(log_p + sample_log_p.where(here, 0.0))
             if presence:
-                presence_log_ps.append(self._presence(model_logits[:, slot], covered, here))
+                presence_log_ps.append(self._presence(column(model_odds, slot) * covered, here))
         bought = Bought(_in_slots(models, order, n), _in_slots(samples, order, n), _in_slots(log_ps, order, n))
         if presence:
             bought.presence_log_p = _in_slots(presence_log_ps, order, n)
         for name, costs in self._points.items():
             left = free + costs.min()
             theirs = None if given is None else given.points[name]
-            point_logits = logits[self._point_at[name]].sum(1)
-            bought.points[name], bought.point_log_p[name] = pick(
-                chooser, point_logits[:, None], costs[:, None] <= left, theirs
-            )
+            odds = odds_of(logits[self._point_at[name]].sum(1)[:, None])
+            bought.points[name], bought.point_log_p[name] = pick(chooser, odds, costs[:, None] <= left, theirs)
             free = left - costs[bought.points[name]]
         return bought, free
 
@@ -169,7 +166,7 @@ class Market:
         """
         costs, left = self._finals[stage], free + self._kept[stage]
         covered = (costs[:, None] <= left) & calls
-        model, log_p = pick_if_any(chooser, logits[self._final_where[stage]][:, None], covered, given)
+        model, log_p = pick_if_any(chooser, odds_of(logits[self._final_where[stage]][:, None]), covered, given)
         return model.where(calls, 0), log_p, left - costs[model].where(calls, 0.0)
 
     @property
@@ -182,11 +179,9 @@ class Market:
         model, sample = (table.gather(0, at)[0] for table in (given.models, given.samples))
         return model.where(model >= 0, self._absent), sample
 
-    def _presence(self, logits: Tensor, covered: Tensor, here: Tensor) -> Tensor:
+    def _presence(self, odds: Tensor, here: Tensor) -> Tensor:
         """n: log-probability of a slot's being there or not."""
-        absent_log_p = only(logits, covered).log_softmax(0)[self._absent]
-        here_log_p = torch.log(-torch.expm1(absent_log_p.clamp(max=-LEAST)))
-        return torch.where(here, here_log_p, absent_log_p)
+        return log(torch.where(here, odds[: self._absent].sum(0), odds[self._absent]) / odds.sum(0))
 
 
 def _in_slots(rows: Sequence[Tensor], order: Tensor | None, n: int) -> Tensor:

@@ -6,6 +6,7 @@ n graphs are made side by side, the last dimension of every tensor; loops run ov
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -15,7 +16,17 @@ from torch.nn.functional import logsigmoid
 
 from apportion.errors import GraphError
 from apportion.graphs.probabilistic.batch import StageBatch
-from apportion.graphs.probabilistic.choosing import Chooser, coins, has_any, only, pick_if_any
+from apportion.graphs.probabilistic.choosing import (
+    LEAST,
+    Chooser,
+    coins,
+    column,
+    dot,
+    has_any,
+    log,
+    odds_of,
+    pick_if_any,
+)
 from apportion.graphs.roles import ROLES
 from apportion.graphs.slots import SlotStage
 
@@ -97,7 +108,8 @@ class SlotMaker:
             if ROLES[name].comments == "reads" and ROLES[name].least <= 1 and ROLES[name].scores != "reads"
         ]
         self._final_hears = bool(hearing)
-        self._code_hears = any(not role.calls_model for role in hearing)
+        code_hears = any(not role.calls_model for role in hearing)
+        self._may_be_unheard = not code_hears and any(role.comments == "writes" for role in roles)
         self._deciding = torch.tensor([ROLES[name].calls_model for name in stage.final])
         if stage.free_order and stage.slots > MOST_FREE:
             raise GraphError(
@@ -157,17 +169,18 @@ class SlotMaker:
             K x n, and their log-probability given that there is one: n.
         """
         x = logits + self._shift
-        none = logsigmoid(-x)[:, None] * present
-        first_log_p = only(logsigmoid(x)[:, None] + none.cumsum(0) - none, present)
-        some_log_p = first_log_p.logsumexp(0)
-        heads = chooser.some(x, first_log_p - some_log_p, present, given)
+        probable = x.clamp(min=math.log(LEAST))
+        none_log_p = (logsigmoid(-probable)[:, None] * present).cumsum(0)
+        heads = chooser.some(x, none_log_p, present, given)
         impossible = has_any(heads & ~present) | ~has_any(heads)
-        return heads, (coins(x, heads, present) - some_log_p).masked_fill(impossible, -torch.inf)
+        # Of independent edges, given that there is one; log sigmoid(x) - log sigmoid(-x) is x.
+        log_p = dot(probable, heads) + none_log_p[-1] - log(-none_log_p[-1].expm1())
+        return heads, log_p.masked_fill(impossible, -torch.inf)
 
     def useful(self, edges: Tensor, last: Tensor, reach: Tensor | None) -> Tensor:
         """K x n: slots from which a path leads to the final node."""
         if reach is not None:
-            return (reach & _either(_bits(last, reach.dtype))) != 0
+            return (reach & _either(_bits(last, reach.dtype))).bool()
         found = last.clone()
         for slot in reversed(range(len(found))):
             found[slot] |= has_any(edges[slot] & found)
@@ -177,54 +190,55 @@ class SlotMaker:
         self,
         logits: Tensor,
         final_logits: Tensor,
-        made: StageBatch,
+        edges: Tensor,
+        last: Tensor,
         samples: Tensor,
         useful: Tensor,
         reach: Tensor | None,
         paid: Tensor,
         chooser: Chooser,
-    ) -> Tensor:
-        """Choose the roles of the slots in topological order, then that of the final node, into `made`.
+        given: StageBatch | None,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Choose the roles of the slots in topological order, then that of the final node.
 
         Args:
             logits: roles by slots.
-            made: its roles are those that are given, if any.
             samples: K x n, numbers of samples.
             reach: as `edges` gives it.
             paid: n, whether the final node can afford a model.
 
         Returns:
-            n, their log-probability.
+            The roles, K x n, that of the final node, n, and their log-probability, n.
         """
         slots, n = useful.shape
         out = _Outputs((samples * useful).int(), *torch.zeros(3, slots, n, dtype=torch.bool))
         total = torch.zeros(n, dtype=logits.dtype)
+        odds = odds_of(logits)
         roles = torch.full((slots, n), -1)
         for slot in self._walk(reach):
-            reads = _row(made.edges.transpose(0, 1), slot) & useful
+            reads = _row(edges.transpose(0, 1), slot) & useful
             width = _sum(reads * out.widths)
             active = _row(useful, slot) & (width > 0)
             scored, commented = self._heard(out, reads)
             allowed = self._slots.feasible(width, scored, commented) & active
-            if not self._code_hears:
-                deaf = _row(made.last, slot) & ~(paid & self._final_hears)
+            if self._may_be_unheard:
+                deaf = _row(last, slot) & ~(paid & self._final_hears)
                 allowed = allowed & ~(self._slots.writes_comments[:, None] & deaf)
-            own = logits[:, slot].view(len(logits), -1)
+            own = odds[:, slot, None] if isinstance(slot, int) else column(odds, slot)
             if self._fuser is not None:
-                allowed, own = self._by_fuser_rule(own, allowed, has_any(reads & out.fusers))
-            role, log_p = pick_if_any(chooser, own, allowed, _row(made.roles, slot))
+                own, allowed = self._by_fuser_rule(own, allowed, has_any(reads & out.fusers))
+            role, log_p = pick_if_any(chooser, own, allowed, None if given is None else _row(given.roles, slot))
             total = total + log_p
             _enter(roles, slot, torch.where(active, role, -1))
             if self._fuser is not None:
                 _enter(out.fusers, slot, active & (role == self._fuser))
             if self._marks:
                 self._pass_on(out, slot, role, active, width, scored)
-        made.roles = roles
-        last = made.last
         final = self._final.feasible(_sum(last * out.widths), ~has_any(last & ~out.scored), has_any(last & out.critics))
         final = final & (paid | ~self._deciding[:, None])
-        made.final_role, log_p = pick_if_any(chooser, final_logits[:, None], final, made.final_role)
-        return total + log_p
+        final_odds, known = odds_of(final_logits[:, None]), None if given is None else given.final_role
+        final_role, log_p = pick_if_any(chooser, final_odds, final, known)
+        return roles, final_role, total + log_p
 
     def _heard(self, out: _Outputs, reads: Tensor) -> tuple[Tensor, Tensor]:
         """Whether each candidate that is read has a score, and whether a critic is among what is read: n, or 1."""
@@ -255,22 +269,21 @@ class SlotMaker:
         # A slot reaches all that a slot which it reaches does, and more, which makes it the larger number.
         return range(self.stage.slots) if reach is None else reach.argsort(0, descending=True)
 
-    def decides(self, made: StageBatch) -> Tensor:
+    def decides(self, final_role: Tensor) -> Tensor:
         """n: whether the final node calls a model."""
-        return self._deciding[made.final_role]
+        return self._deciding[final_role]
 
-    def _by_fuser_rule(self, logits: Tensor, allowed: Tensor, above_fuser: Tensor) -> tuple[Tensor, Tensor]:
-        """Roles and logits such that P(fuser) is min(1, softmax + 0.5) above assistants, and 0 above a fuser."""
+    def _by_fuser_rule(self, odds: Tensor, allowed: Tensor, above_fuser: Tensor) -> tuple[Tensor, Tensor]:
+        """Odds and roles such that P(fuser) is min(1, softmax + 0.5) above assistants, and 0 above a fuser."""
         assert self._fuser is not None
         fuser = torch.arange(len(allowed)).eq(self._fuser)[:, None]
         allowed = allowed & ~(fuser & above_fuser)
-        log_p = only(logits, allowed | ~has_any(allowed)).log_softmax(0)
-        p = log_p.exp()[self._fuser]
-        lifted = (p + FUSER_LIFT).clamp(max=1.0)
-        others = log_p + torch.log((1.0 - lifted).clamp(min=1e-300)) - torch.log((1.0 - p).clamp(min=1e-300))
-        can = allowed[self._fuser]
-        allowed = allowed & (fuser | ~(can & (lifted >= 1.0)))
-        return allowed, torch.where(can, torch.where(fuser, lifted.log(), others), log_p).masked_fill(~allowed, 0.0)
+        p = odds * (allowed | ~has_any(allowed))
+        p = p / p.sum(0)
+        usual = p[self._fuser]
+        lifted = (usual + FUSER_LIFT).clamp(max=1.0)
+        others = p * ((1.0 - lifted) / (1.0 - usual).clamp(min=LEAST))
+        return torch.where(allowed[self._fuser], torch.where(fuser, lifted, others), p), allowed
 
 
 def _without_cycles(wanted: Tensor, present: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:
@@ -286,7 +299,7 @@ def _without_cycles(wanted: Tensor, present: Tensor, place: Tensor) -> tuple[Ten
     could = torch.zeros_like(wanted)
     for slot in place:
         leads = (reach >> slot.to(reach.dtype)) & 1
-        free = present & _row(present, slot) & (leads == 0)
+        free = present & _row(present, slot) & ~leads.bool()
         _enter(could, slot, free)
         gained = _either((free & _row(wanted, slot)) * reach)
         reach |= leads * gained

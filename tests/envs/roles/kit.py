@@ -10,6 +10,7 @@ from typing import Any
 from apportion.envs import parsers
 from apportion.envs.roles import OPERATORS, Job
 from apportion.envs.rollout import Candidate, NodeRun
+from apportion.envs.sandbox import Sandbox
 from apportion.envs.stage import Stage
 from apportion.envs.worker import Message, Sampling
 from apportion.graphs.graph import Node
@@ -64,7 +65,8 @@ def play(
     candidates = tuple(
         c if isinstance(c, Candidate) else replace(cards(c)[0], origin=("d", i)) for i, c in enumerate(given)
     )
-    job = Job(node, more.pop("stage", STAGE), VALUES, start, candidates, shop.buy, **more)
+    stage, sandbox = more.pop("stage", STAGE), more.pop("sandbox", Sandbox())
+    job = Job(node, stage, VALUES, start, candidates, shop.buy, sandbox, **more)
     return asyncio.run(_finish(job)), shop
 
 

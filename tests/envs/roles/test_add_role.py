@@ -13,6 +13,7 @@ import apportion
 from apportion.envs import parsers
 from apportion.envs.environment import Environment, _operated
 from apportion.envs.roles import OPERATORS, Job, NodeRun, Role, add_role, prompts
+from apportion.envs.sandbox import Sandbox
 from apportion.envs.stage import Example, Stage
 from apportion.envs.worker import Sampling
 from apportion.errors import GraphError, RoleError
@@ -150,9 +151,8 @@ def test_what_a_users_operator_raises_is_told_in_one_line() -> None:
         raise ZeroDivisionError("two\nlines")
 
     add_role("stumbler", REPEAT, stumble)
-    job = Job(
-        Node("n", "s", "stumbler", "m"), Stage("s", "q", parsers.text, Sampling(0.0, 8)), {}, 0, cards("4"), never_sold
-    )
+    stage = Stage("s", "q", parsers.text, Sampling(0.0, 8))
+    job = Job(Node("n", "s", "stumbler", "m"), stage, {}, 0, cards("4"), never_sold, Sandbox())
     with pytest.raises(RoleError) as error:
         asyncio.run(_operated(job))
     assert str(error.value) == "a role must not raise, but 'stumbler' does: ZeroDivisionError: two lines; mend it."

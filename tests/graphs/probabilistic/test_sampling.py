@@ -97,6 +97,19 @@ def test_large_spaces_are_drawn_as_the_slow_sampler_draws_them(name: str) -> Non
     assert {what: agree(one[what], other[what]) for what in one if agree(one[what], other[what]) <= LEVEL} == {}
 
 
+@pytest.mark.parametrize("name", ["a budget", "free order, in a budget"])
+def test_what_is_left_is_drawn_however_far_below_the_rest_its_logits_are(name: str) -> None:
+    distribution = CASES[name].distribution()
+    logits = torch.full_like(distribution.logits, -1e4)
+    logits[distribution.layout.blocks["s.1.model"].start + 1] = 1e4  # of the dear model, which leaves nothing to others
+    distribution.set_logits(logits)
+    batch = distribution.sample(500, torch.Generator().manual_seed(8))
+    assert bool(batch.log_prob.isfinite().all())
+    torch.testing.assert_close(distribution.log_prob(batch), batch.log_prob)
+    for graph in distribution.graphs(batch):
+        assert nominal(graph, CASES[name].prices, distribution.space) <= 5.0
+
+
 def test_the_same_generator_draws_the_same() -> None:
     distribution = LARGER["free order, in a budget"].distribution()
     one, two = (distribution.params(distribution.sample(20, torch.Generator().manual_seed(6))) for _ in range(2))
