@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import csv
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from apportion.envs.replay import matrix
+from apportion.envs.replay.composed import Composed
 from apportion.envs.replay.recorded import Recorded, read
-from apportion.envs.replay.rules import RULES, Verified
-from apportion.envs.replay.task import Stage, Task, stage
+from apportion.envs.replay.rules import RULES, Rule, Verified
+from apportion.envs.replay.selected import SCORERS, Every, Selected
+from apportion.envs.replay.task import R, Stage, Task, stage
 from apportion.errors import RecordedError
 from apportion.spec import yaml
 
@@ -34,15 +38,22 @@ class Verifier(_Spec):
     soundness: Probability
 
 
+Select = Literal["any_correct", "majority", "count", "dual_agreement"] | Verifier
+
+
 class StageSpec(_Spec):
-    """One stage: where its outcomes are, who takes part at what price, and the rules among which is chosen."""
+    """One stage: where its outcomes are, who takes part at what price, and the rules among which is chosen.
+
+    Attributes:
+        select: None for `any_correct`; or, of generated tests, for none.
+    """
 
     data: str
     dataset: str | None = None
     stage: str = ""
     models: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
     prices: str | dict[str, Positive]
-    select: tuple[Literal["any_correct", "majority"] | Verifier, ...] = ("any_correct",)
+    select: Annotated[tuple[Select, ...], Field(min_length=1)] | None = None
     most: Annotated[int, Field(ge=1)] | None = None
     fewest: Annotated[int, Field(ge=1)] = 1
 
@@ -51,6 +62,7 @@ class TaskSpec(_Spec):
     """A task file.
 
     Attributes:
+        matrix: asserts of the second stage that the programs of the first pass; None where stages are independent.
         synthetic: must be true where a table was not recorded of real models; reports then say so.
     """
 
@@ -60,6 +72,7 @@ class TaskSpec(_Spec):
     budget: Positive
     shares: Annotated[tuple[Share, ...], Field(min_length=1)]
     combine: Literal["all", "mean"] = "all"
+    matrix: str | None = None
     synthetic: bool = False
     stages: Annotated[dict[str, StageSpec], Field(min_length=1)]
 
@@ -67,6 +80,20 @@ class TaskSpec(_Spec):
     def _ascending(self) -> TaskSpec:
         if list(self.shares) != sorted(set(self.shares)):
             raise ValueError("shares must ascend; sort them")
+        return self
+
+    @model_validator(mode="after")
+    def _rules_that_fit(self) -> TaskSpec:
+        named = [set(own.select or ()) & set(SCORERS) for own in self.stages.values()]
+        if self.matrix is None:
+            if any(named):
+                raise ValueError(f"{', '.join(SCORERS)} need a matrix; name one")
+            return self
+        if len(self.stages) != 2 or "combine" in self.model_fields_set:
+            raise ValueError("a matrix needs two stages, programs and tests, and no combine; mend the stages")
+        programs, tests = self.stages.values()
+        if programs.select is None or set(programs.select) - set(SCORERS) or tests.select is not None:
+            raise ValueError(f"with a matrix, stage one selects of {', '.join(SCORERS)}, and stage two has no select")
         return self
 
 
@@ -86,16 +113,31 @@ def load(path: Path) -> Task:
         spec = TaskSpec.model_validate(root.plain())
     except ValidationError as error:
         raise RecordedError("\n".join(f"{path}: {_said(details)}" for details in error.errors())) from None
-    stages = tuple(_stage(path.parent, spec, name, own) for name, own in spec.stages.items())
-    return Task(spec.name, stages, spec.budget, spec.search, spec.trials, spec.combine)
+    return _composed(path.parent, spec) if spec.matrix is None else _selected(path.parent, spec, spec.matrix)
 
 
-def _stage(folder: Path, spec: TaskSpec, name: str, own: StageSpec) -> Stage:
+def _composed(folder: Path, spec: TaskSpec) -> Composed:
+    stages = tuple(
+        _stage(folder, spec, name, own, [_rule(select) for select in own.select or ("any_correct",)])
+        for name, own in spec.stages.items()
+    )
+    return Composed(spec.name, stages, spec.budget, spec.search, spec.trials, spec.combine)
+
+
+def _rule(select: Select) -> Rule:
+    return RULES[select] if isinstance(select, str) else Verified(select.completeness, select.soundness)
+
+
+def _selected(folder: Path, spec: TaskSpec, table: str) -> Selected:
+    (first, programs), (second, tests) = spec.stages.items()
+    code = _stage(folder, spec, first, programs, [SCORERS[str(select)] for select in programs.select or ()])
+    test = _stage(folder, spec, second, tests, [Every()])
+    passed = matrix.read(folder / table, code, test)
+    return Selected(spec.name, (code, test), spec.budget, spec.search, spec.trials, passed)
+
+
+def _stage(folder: Path, spec: TaskSpec, name: str, own: StageSpec, rules: Sequence[R]) -> Stage[R]:
     recorded = read(folder / own.data, own.dataset)
-    rules = [
-        RULES[select] if isinstance(select, str) else Verified(select.completeness, select.soundness)
-        for select in own.select
-    ]
     return stage(name, recorded, own.stage, _prices(folder, own, recorded), rules, spec.budget, spec.shares, own.most)
 
 

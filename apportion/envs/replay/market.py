@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from apportion.envs.replay.composed import Composed
 from apportion.envs.replay.recorded import NONE
 from apportion.envs.replay.rules import Drawn
 from apportion.envs.replay.task import Option, Split, Task
@@ -43,12 +44,14 @@ class Arm(NamedTuple):
 
     Attributes:
         price: of one draw, in the currency of the search.
+        size: what a draw counts against the budget of an answer.
         most: draws an example has.
     """
 
     stage: int
     model: int
     price: float
+    size: float
     most: int
 
 
@@ -70,7 +73,7 @@ class Market:
         self.split: Split = task.split(np.random.default_rng([seed, 0]))
         self.configurations = task.configurations
         self.arms = [
-            Arm(s, m, 1.0 if currency == "draws" else float(price), int(own.most[m]))
+            Arm(s, m, 1.0 if currency == "draws" else float(price), float(price), int(own.most[m]))
             for s, own in enumerate(task.stages)
             for m, price in enumerate(own.prices)
         ]
@@ -85,6 +88,10 @@ class Market:
         self.drawn, self.right = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
         self._banked = np.zeros(shape, dtype=np.int64)
         self._order: dict[int, Drawn] = {}
+
+    def options(self, stage: int) -> tuple[Option, ...]:
+        """What a stage may do."""
+        return self.task.stages[stage].options
 
     def option(self, stage: int, number: int) -> Option:
         """An option of a stage."""
@@ -124,6 +131,32 @@ class Market:
             self._banked[arm] += n
         return float(self.task.outcome(self.configurations[configuration], drawn).mean())
 
+    def score(self, configuration: int, examples: Ints) -> Floats:
+        """Score a configuration on some examples, each named once, buying those of its draws that were not bought.
+
+        It uses the first draws of each arm on an example, so configurations share them.
+
+        Returns:
+            What it gave on each of the examples.
+
+        Raises:
+            Spent: that would pass the cap.
+        """
+        options = [self.option(s, o) for s, o in enumerate(self.configurations[configuration])]
+        arms = [self.arm(s, option) for s, option in enumerate(options)]
+        need = [np.maximum(o.n - self.drawn[arm, examples], 0) for o, arm in zip(options, arms, strict=True)]
+        self._pay(sum(float(n.sum()) * self.arms[arm].price for n, arm in zip(need, arms, strict=True)))
+        drawn = []
+        for option, arm, more in zip(options, arms, need, strict=True):
+            draws = self._draws(arm, 0)
+            part = draws.of(examples, option.n)
+            drawn.append(part)
+            if more.any():
+                new = np.arange(option.n) >= self.drawn[arm, examples][:, None]
+                self.right[arm, examples] += (part.correct & new).sum(axis=1)
+                self.drawn[arm, examples] += more
+        return self.task.outcome(self.configurations[configuration], drawn)
+
     def buy(self, arm: int, examples: Ints) -> Flags:
         """Buy the next draw of an arm on each of some examples, each named once.
 
@@ -159,7 +192,13 @@ class Market:
         return np.asarray((extra + RIVAL * RIVAL_WEIGHT) / (more + RIVAL_WEIGHT))
 
     def worth(self, stage: int, option: int, p: Floats) -> Floats:
-        """What an option is worth on each example where a draw is right with probability p: any shape x examples."""
+        """What an option is worth on each example where a draw is right with probability p: any shape x examples.
+
+        Raises:
+            TypeError: the stages depend on each other, so that no option of one is worth anything by itself.
+        """
+        if not isinstance(self.task, Composed):
+            raise TypeError(f"the stages of {self.task.name!r} must be independent, but are not; measure instead.")
         chosen = self.option(stage, option)
         rule = self.task.stages[stage].rules[chosen.rule]
         rival = self.rival(self.arm(stage, chosen)) if rule.votes else np.zeros(())

@@ -29,17 +29,35 @@ class Drawn:
     """Draws in the order in which they are bought, a row an example.
 
     Attributes:
+        questions: of each example.
+        samples: examples x draws, which of the question's recorded samples, from 0.
         correct: examples x draws.
         answers: equal numbers for equal answers to an example; -1 for none.
         chance: one uniform number a draw, for what a verifier says of it.
     """
 
+    questions: Ints
+    samples: Ints
     correct: Flags
     answers: Ints
     chance: Floats
 
+    def of(self, examples: Ints, n: int) -> Drawn:
+        """The first n draws on some examples."""
+        at = examples, slice(n)
+        return Drawn(self.questions[examples], self.samples[at], self.correct[at], self.answers[at], self.chance[at])
 
-class Rule(Protocol):
+
+class Named(Protocol):
+    """What is done with draws, by its name."""
+
+    @property
+    def name(self) -> str:
+        """As a task file names it."""
+        ...
+
+
+class Rule(Named, Protocol):
     """Chooses one of n draws.
 
     Attributes:
@@ -47,11 +65,6 @@ class Rule(Protocol):
     """
 
     votes: ClassVar[bool]
-
-    @property
-    def name(self) -> str:
-        """As a task file names it."""
-        ...
 
     def expected(self, recorded: Recorded, column: int, n: int) -> Floats:
         """Probability of a right answer to each question, n draws taken at random from the recorded ones: exact."""

@@ -1,26 +1,29 @@
-"""A search problem made of recorded outcomes: stages with options, a budget on one answer, and the exact truth.
+"""A search problem made of recorded outcomes: stages with options, and a budget on one answer.
 
-An option of a stage is a model, a number of draws and a rule that chooses among them; a configuration is one option a
-stage, all within the budget. It does not know how a search goes about it.
+An option of a stage is a model, a number of draws and a rule for them; a configuration is one option a stage, all
+within the budget. It does not know what stages give together (`composed`, `selected`), nor how a search goes about it.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
-from typing import Literal, NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from apportion.envs.replay.recorded import NONE, Recorded
-from apportion.envs.replay.rules import Drawn, Rule
+from apportion.envs.replay.rules import Drawn, Named
 from apportion.errors import RecordedError
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+R = TypeVar("R", bound=Named)
+R_co = TypeVar("R_co", bound=Named, covariant=True)
 
 MOST_CONFIGURATIONS = 2_000_000
 ROUNDING = 1e-9  # by which a sum of prices may pass the budget
@@ -43,7 +46,7 @@ class Option(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Stage:
+class Stage(Generic[R_co]):
     """One step of a task, with recorded outcomes of its own.
 
     Attributes:
@@ -58,14 +61,8 @@ class Stage:
     columns: Ints
     prices: Floats
     most: Ints
-    rules: tuple[Rule, ...]
+    rules: tuple[R_co, ...]
     options: tuple[Option, ...]
-
-    @cached_property
-    def expected(self) -> Floats:
-        """Probability of a right answer by each option to each question: options x questions."""
-        rows = [self.rules[o.rule].expected(self.recorded, int(self.columns[o.arm]), o.n) for o in self.options]
-        return np.asarray(rows)
 
     @cached_property
     def cost(self) -> Floats:
@@ -80,17 +77,20 @@ class Stage:
     def drawn(self, model: int, questions: Ints, rng: np.random.Generator) -> Drawn:
         """As many draws as options of a model may take, at random and without replacement, on each question."""
         column, most = self.columns[model], self.most[model]
-        count, right = self.recorded.drawn[questions, column], self.recorded.correct[questions, column]
+        count = self.recorded.drawn[questions, column]
         keys = rng.random((len(questions), int(count.max())))
         keys[np.arange(keys.shape[1]) >= count[:, None]] = 2.0  # after all that were recorded
         taken = np.argsort(keys, axis=1)[:, :most]
-        samples = self.recorded.samples
+        return Drawn(questions, taken, *self.judged(model, questions, taken), rng.random(taken.shape))
+
+    def judged(self, model: int, questions: Ints, taken: Ints) -> tuple[NDArray[np.bool_], Ints]:
+        """Whether some recorded samples of a model are right, and their answers: questions x samples."""
+        column, samples = self.columns[model], self.recorded.samples
         if samples is None:
-            correct, answers = taken < right[:, None], np.full(taken.shape, NONE)
-        else:
-            places = samples.start[questions, column][:, None] + taken
-            correct, answers = samples.correct[places], samples.answers[places]
-        return Drawn(correct, answers, rng.random(taken.shape))
+            right = self.recorded.correct[questions, column]
+            return taken < right[:, None], np.full(taken.shape, NONE)
+        places = samples.start[questions, column][:, None] + taken
+        return samples.correct[places], samples.answers[places]
 
 
 def stage(
@@ -98,11 +98,11 @@ def stage(
     recorded: Recorded,
     recorded_stage: str,
     prices: Mapping[str, float],
-    rules: Sequence[Rule],
+    rules: Sequence[R],
     budget: float,
     shares: Sequence[float],
     most: int | None = None,
-) -> Stage:
+) -> Stage[R]:
     """A stage whose models spend shares of the budget on draws, as far as draws were recorded.
 
     Args:
@@ -155,24 +155,20 @@ class Split:
 
 
 @dataclass(frozen=True, eq=False)
-class Task:
-    """Stages that are independent given the example: all must be right, or their shares count alike.
-
-    Composed of recordings that were made apart, a task of several stages is semi-synthetic.
+class Task(ABC):
+    """Stages of which each configuration takes one option, within a budget.
 
     Attributes:
         budget: bound on the price of one answer.
         search: examples of the search split.
         trials: the search may spend what so many random configurations cost on its split.
-        combine: `all` stages must be right, or the `mean` of them is what counts.
     """
 
     name: str
-    stages: tuple[Stage, ...]
+    stages: tuple[Stage[Named], ...]
     budget: float
     search: int
     trials: int
-    combine: Literal["all", "mean"] = "all"
 
     @cached_property
     def configurations(self) -> Ints:
@@ -199,41 +195,23 @@ class Task:
         return np.asarray(sum(own.calls[configurations[:, s]] for s, own in enumerate(self.stages)))
 
     @cached_property
-    def truth(self) -> Floats:
-        """Expected accuracy of every configuration over all questions, any question of one stage met with any other."""
-        means = [own.expected.mean(axis=1) for own in self.stages]
-        return self.combined([mean[self.configurations[:, s]] for s, mean in enumerate(means)])
-
-    def value(self, configurations: Ints, split: Split) -> Floats:
-        """Expected accuracy on the examples of a split."""
-        values = np.empty(len(configurations))
-        each = [own.expected[:, split.questions[s]] for s, own in enumerate(self.stages)]
-        for start in range(0, len(configurations), 4096):
-            part = configurations[start : start + 4096]
-            values[start : start + 4096] = self.combined([own[part[:, s]] for s, own in enumerate(each)]).mean(1)
-        return values
-
-    def combined(self, parts: Sequence[Floats]) -> Floats:
-        """What the stages give together."""
-        total = np.prod(np.stack(parts), axis=0) if self.combine == "all" else np.mean(np.stack(parts), axis=0)
-        return np.asarray(total)
-
-    def outcome(self, configuration: Ints, drawn: Sequence[Drawn]) -> Floats:
-        """What a configuration gave on each example, from its draws of each stage."""
-        options = [own.options[o] for own, o in zip(self.stages, configuration, strict=True)]
-        parts = [
-            own.rules[option.rule].outcome(draws, option.n).astype(float)
-            for own, option, draws in zip(self.stages, options, drawn, strict=True)
-        ]
-        return self.combined(parts)
-
-    @cached_property
     def least_questions(self) -> int:
         """Questions of the smallest recording, so that no difference below one of them counts."""
         return min(len(own.recorded.questions) for own in self.stages)
 
+    @property
+    @abstractmethod
+    def truth(self) -> Floats:
+        """Expected accuracy of every configuration over all questions."""
+
+    @abstractmethod
+    def value(self, configurations: Ints, split: Split) -> Floats:
+        """Expected accuracy on the examples of a split."""
+
+    @abstractmethod
+    def outcome(self, configuration: Ints, drawn: Sequence[Drawn]) -> Floats:
+        """What a configuration gave on each example, from its draws of each stage: from 0 to 1."""
+
+    @abstractmethod
     def split(self, rng: np.random.Generator) -> Split:
-        """Random questions of each stage, met at random."""
-        rows = [rng.permutation(len(own.recorded.questions))[: self.search] for own in self.stages]
-        size = min(map(len, rows))
-        return Split(np.stack([row[:size] for row in rows]))
+        """Random examples."""

@@ -1,0 +1,130 @@
+"""How likely each model is right on each example, from few draws: a hierarchical model and samples of its posterior.
+
+Log odds are the ability of the model, the ease of the example, and what is left. Abilities lie around a line in the
+logarithm of the model's size; eases are shared, so that a draw of one model says something of all others; what is left
+has a scale of its own for each model, which decides how much more draws can find. It knows counts, not their worth.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+# Priors, in log odds, wide around what tables of recorded outcomes show (docs/recorded-outcomes.md): abilities spread
+# by 0.3 to 3, eases by 0.9 to 3, what is left by 0.6 to 3.3 with a median near 1.5.
+LEVEL, SLOPE = 9.0, 1.0  # variances of the abilities' mean and of their line's slope
+ABILITY, EASE = 1.0, 3.0  # variances around the line, and of eases, before anything is known
+PRIOR_WEIGHT = 5.0  # models or examples that these two count as
+SCALES = np.array([0.5, 0.8, 1.2, 1.7, 2.4, 3.4])
+SCALE_PRIOR = np.array([0.05, 0.15, 0.25, 0.3, 0.2, 0.05])
+SCALE_WEIGHT = 4.0  # models that the prior of scales counts as
+ROUNDS = 4  # of the variational fit; it goes on from the last one, so that few are enough
+MIXING_ROUNDS = 10
+RESCALED = 1.25  # growth of the draws after which scales are looked at again, which is the dearest step
+NODES = np.linspace(-4.0, 4.0, 25)  # of a standard normal, for integrals over what is left
+LOG_WEIGHTS = -0.5 * NODES**2 - np.log(np.exp(-0.5 * NODES**2).sum())
+
+
+class SuccessModel:
+    """Posterior of the log odds that a draw of each model is right on each example.
+
+    Gaussian, by the bound of Jaakkola and Jordan (2000) on the logistic likelihood; variances by expectation
+    maximisation, scales of what is left by numerical integration.
+
+    Args:
+        sizes: of the models, above 0.
+    """
+
+    def __init__(self, sizes: Floats, examples: int) -> None:
+        log = np.log(sizes)
+        line = (log - log.mean()) / (log.std() or 1.0)
+        self._models, self._examples = len(sizes), examples
+        self._line = np.column_stack([np.ones(len(sizes)), line])
+        self._trend = LEVEL + SLOPE * np.outer(line, line)
+        self._ability, self._ease = ABILITY, EASE
+        self._scales = np.tile(SCALE_PRIOR, (len(sizes), 1))
+        shape = len(sizes), examples
+        self._mean, self._variance = np.zeros(shape), np.full(shape, LEVEL + EASE)
+        self._scaled_at = 0.0
+
+    def fit(self, right: Ints, drawn: Ints) -> None:
+        """Learn from all draws so far: models x examples."""
+        for _ in range(ROUNDS):
+            self._weigh(right, drawn)
+            self._solve()
+        self._spread()
+        if drawn.sum() > self._scaled_at * RESCALED:
+            self._scaled_at = float(drawn.sum())
+            self._rescale(right, drawn)
+
+    def sample(self, k: int, rng: np.random.Generator) -> Floats:
+        """Draw k joint samples of the success probabilities: k x models x examples."""
+        root = np.linalg.cholesky(self._covariance)
+        both = self._both + rng.standard_normal((k, len(self._both))) @ root.T
+        base = both[:, : self._models, None] + both[:, None, self._models :]
+        chosen = (rng.random((k, self._models, 1)) > self._scales.cumsum(axis=1)).sum(axis=2)
+        variance = np.square(SCALES[np.minimum(chosen, len(SCALES) - 1)])[:, :, None]
+        gain = variance * self._precision / (1.0 + variance * self._precision)
+        noise = rng.standard_normal(base.shape)
+        odds = base + gain * (self._seen - base) + np.sqrt(variance * (1.0 - gain)) * noise
+        return np.asarray(1.0 / (1.0 + np.exp(-odds)))
+
+    def _weigh(self, right: Ints, drawn: Ints) -> None:
+        """The bound turns the draws of a cell into one Gaussian observation of its log odds."""
+        size = np.sqrt(np.square(self._mean) + self._variance) + 1e-9
+        self._precision = drawn * np.tanh(size / 2.0) / (2.0 * size)
+        self._seen = (right - drawn / 2.0) / np.where(drawn > 0, self._precision, 1.0)
+
+    def _solve(self) -> None:
+        """Abilities and eases together, what is left integrated out; then each cell given them."""
+        m, left = self._models, self._left
+        weight = self._precision / (1.0 + left * self._precision)
+        precision = np.zeros((m + self._examples, m + self._examples))
+        precision[:m, :m] = np.linalg.inv(self._ability * np.eye(m) + self._trend) + np.diag(weight.sum(axis=1))
+        precision[m:, m:] = np.diag(1.0 / self._ease + weight.sum(axis=0))
+        precision[:m, m:], precision[m:, :m] = weight, weight.T
+        seen = weight * self._seen
+        self._covariance = np.linalg.inv(precision)
+        self._both = self._covariance @ np.concatenate([seen.sum(axis=1), seen.sum(axis=0)])
+        own = np.diag(self._covariance)
+        spread = own[:m, None] + own[None, m:] + 2.0 * self._covariance[:m, m:]
+        gain = left * weight
+        self._mean = self._base + gain * (self._seen - self._base)
+        self._variance = np.square(1.0 - gain) * spread + left * (1.0 - gain)
+
+    @property
+    def _base(self) -> Floats:
+        return np.asarray(self._both[: self._models, None] + self._both[None, self._models :])
+
+    @property
+    def _left(self) -> Floats:
+        """Variance of what is left, by model: models x 1."""
+        return np.asarray(self._scales @ np.square(SCALES))[:, None]
+
+    def _spread(self) -> None:
+        """Variances of abilities around their line and of eases."""
+        own = np.diag(self._covariance)
+        ability, ease = self._both[: self._models], self._both[self._models :]
+        off = ability - self._line @ np.linalg.lstsq(self._line, ability, rcond=None)[0]
+        # Half: the covariance also holds what is unknown of the line, which is no spread around it.
+        found = np.square(off).sum() + 0.5 * own[: self._models].sum()
+        self._ability = float((PRIOR_WEIGHT * ABILITY + found) / (PRIOR_WEIGHT + self._models))
+        found = np.square(ease).sum() + own[self._models :].sum()
+        self._ease = float((PRIOR_WEIGHT * EASE + found) / (PRIOR_WEIGHT + self._examples))
+
+    def _rescale(self, right: Ints, drawn: Ints) -> None:
+        """Posterior of each model's scale, the models' mixture of scales being learnt with them: models x scales."""
+        likely = np.empty((self._models, len(SCALES)))
+        for number, scale in enumerate(SCALES):
+            odds = self._base[..., None] + scale * NODES
+            log = right[..., None] * odds - drawn[..., None] * np.logaddexp(0.0, odds) + LOG_WEIGHTS
+            highest = log.max(axis=-1)
+            likely[:, number] = (highest + np.log(np.exp(log - highest[..., None]).sum(axis=-1))).sum(axis=1)
+        likely = np.exp(likely - likely.max(axis=1, keepdims=True))
+        mixture = SCALE_PRIOR
+        for _ in range(MIXING_ROUNDS):
+            self._scales = mixture * likely / (mixture * likely).sum(axis=1, keepdims=True)
+            mixture = (SCALE_WEIGHT * SCALE_PRIOR + self._scales.sum(axis=0)) / (SCALE_WEIGHT + self._models)

@@ -1,0 +1,85 @@
+"""What a searcher that spends by the draw must know of the place where it buys. It declares, and does nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+class Arm(Protocol):
+    """A model of a stage, of which draws can be bought."""
+
+    @property
+    def stage(self) -> int:
+        """Number of its stage."""
+        ...
+
+    @property
+    def price(self) -> float:
+        """Price of a draw, in the currency of the search."""
+        ...
+
+    @property
+    def size(self) -> float:
+        """What a draw counts against the budget of an answer; above 0."""
+        ...
+
+    @property
+    def most(self) -> int:
+        """Draws that an example has."""
+        ...
+
+
+class Option(Protocol):
+    """What a stage may do: draws of one model, and a rule that chooses among them."""
+
+    @property
+    def arm(self) -> int:
+        """Number of the model in the stage."""
+        ...
+
+    @property
+    def n(self) -> int:
+        """Number of draws."""
+        ...
+
+
+class Market(Protocol):
+    """Sells draws of arms on examples. A configuration is one option a stage, and its worth the product over stages.
+
+    Attributes:
+        arms: of all stages, those of a stage side by side and in its order.
+        configurations: numbers of options, configurations x stages.
+        drawn, right: draws bought so far, and those that were right: arms x examples.
+    """
+
+    configurations: Ints
+    drawn: Ints
+    right: Ints
+
+    @property
+    def arms(self) -> Sequence[Arm]:
+        """Of all stages, those of a stage side by side."""
+        ...
+
+    def options(self, stage: int) -> Sequence[Option]:
+        """What a stage may do."""
+        ...
+
+    def worth(self, stage: int, option: int, p: Floats) -> Floats:
+        """Accuracy of an option on each example, where a draw is right with probability p: any shape x examples."""
+        ...
+
+    def buy(self, arm: int, examples: Ints) -> object:
+        """Buy the next draw of an arm on each of some examples. Raises an exception of its own at the cap."""
+        ...
+
+    def lead(self, configuration: int, sure: float = ...) -> None:
+        """Say what the search would return now, and how probable it is that it is within 1 % of the best."""
+        ...
