@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+Floats = NDArray[np.floating[Any]]
 Ints = NDArray[np.int64]
 
 
@@ -45,13 +45,18 @@ class Option(Protocol):
         ...
 
     @property
+    def rule(self) -> int:
+        """Number of the rule in the stage."""
+        ...
+
+    @property
     def n(self) -> int:
         """Number of draws."""
         ...
 
 
 class Market(Protocol):
-    """Sells draws of arms on examples. A configuration is one option a stage, and its worth the product over stages.
+    """Sells draws of arms on examples. A configuration is one option a stage.
 
     Attributes:
         arms: of all stages, those of a stage side by side and in its order.
@@ -68,12 +73,24 @@ class Market(Protocol):
         """Of all stages, those of a stage side by side."""
         ...
 
+    @property
+    def independent(self) -> bool:
+        """Whether a configuration's worth is a product over stages, so that `worth` is known."""
+        ...
+
+    def scores(self, examples: Ints, rng: np.random.Generator) -> Floats:
+        """Buy all draws on some examples and score every configuration there: configurations x examples."""
+        ...
+
     def options(self, stage: int) -> Sequence[Option]:
         """What a stage may do."""
         ...
 
     def worth(self, stage: int, option: int, p: Floats) -> Floats:
-        """Accuracy of an option on each example, where a draw is right with probability p: any shape x examples."""
+        """Accuracy of an option on each example, where a draw is right with probability p: any shape x examples.
+
+        Where stages are independent only; else a TypeError.
+        """
         ...
 
     def buy(self, arm: int, examples: Ints) -> object:

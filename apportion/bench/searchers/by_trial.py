@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import optuna
 
 REPEATS_IN_A_ROW = 200  # proposals that were measured before; then a searcher has nothing new to say
+MOST_ASKS = 8  # times the trials that the cap is made for; with a bank trials get cheap, and samplers slow
 POPULATION = 10  # of NSGA-II
 
 Searcher = Callable[[Market, np.random.Generator], None]
@@ -33,6 +34,7 @@ class Trials:
     def __init__(self, market: Market) -> None:
         self.market = market
         self.values: dict[int, list[float]] = {}
+        self._means: dict[int, float] = {}
         self.repeats = 0
 
     def measure(self, configuration: int) -> float:
@@ -40,7 +42,8 @@ class Trials:
         known = self.values.setdefault(configuration, [])
         self.repeats = self.repeats + 1 if known else 0
         known.append(known[0] if known and self.market.bank else self.market.measure(configuration))
-        self.market.lead(max(self.values, key=lambda c: float(np.mean(self.values[c]))))
+        self._means[configuration] = sum(known) / len(known)
+        self.market.lead(max(self._means, key=self._means.__getitem__))
         return known[-1]
 
 
@@ -71,7 +74,9 @@ def of_optuna(make: Callable[[int], optuna.samplers.BaseSampler]) -> Searcher:
             study = optuna.create_study(direction="maximize", sampler=make(int(rng.integers(2**31))))
             space = Space(market)
             trials = Trials(market)
-            while trials.repeats < REPEATS_IN_A_ROW:
+            for _ in range(MOST_ASKS * market.task.trials):
+                if trials.repeats >= REPEATS_IN_A_ROW:
+                    break
                 trial = study.ask(space.distributions)
                 configuration = space.find(trial.params)
                 if configuration is None:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -110,6 +112,11 @@ def read(path: Path) -> list[Run]:
     return runs
 
 
+def _quiet() -> None:
+    """What a searcher prints must not get into what the command prints."""
+    sys.stdout = sys.stderr
+
+
 def race(
     tasks: Sequence[str],
     samplers: Sequence[tuple[str, bool]],
@@ -130,7 +137,8 @@ def race(
     left = [job for job in jobs if job not in known]
     if not left:
         return
-    with multiprocessing.get_context("spawn").Pool(workers) as pool:
+    os.environ["OMP_NUM_THREADS"] = "1"  # of the processes to come: threads on small arrays only wait for each other
+    with multiprocessing.get_context("spawn").Pool(workers, _quiet) as pool:
         for result in pool.imap_unordered(run, left, chunksize=4):
             if out is not None:
                 with out.open("a", encoding="utf-8") as lines:

@@ -8,10 +8,13 @@ from __future__ import annotations
 import importlib
 from typing import cast
 
+from apportion.bench.searchers.by_draw import BY_DRAW
 from apportion.bench.searchers.by_trial import BY_TRIAL, Searcher
+from apportion.bench.searchers.surrogates import SURROGATES
 from apportion.errors import RecordedError
+from apportion.search.allocator import allocate
 
-SEARCHERS: dict[str, Searcher] = {**BY_TRIAL}
+SEARCHERS: dict[str, Searcher] = {"allocator": allocate, **BY_TRIAL, **SURROGATES, **BY_DRAW}
 """All searchers of the package."""
 
 

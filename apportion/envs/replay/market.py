@@ -5,7 +5,7 @@ It knows what was bought and which configuration leads, not how a searcher choos
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from apportion.envs.replay.composed import Composed
 from apportion.envs.replay.recorded import NONE
 from apportion.envs.replay.rules import Drawn
+from apportion.envs.replay.selected import Selected
 from apportion.envs.replay.task import Option, Split, Task
 
 Floats = NDArray[np.float64]
@@ -178,6 +179,31 @@ class Market:
         self.right[arm, examples] += correct
         return np.asarray(correct)
 
+    def scores(self, examples: Ints, rng: np.random.Generator) -> Floats:
+        """Buy all draws of all arms on some examples, and score every configuration there.
+
+        Returns:
+            Means over random parts of the draws, an unbiased estimate: configurations x examples.
+
+        Raises:
+            Spent: that would pass the cap.
+            TypeError: the stages are independent; `worth` says more then.
+        """
+        if not isinstance(self.task, Selected):
+            raise TypeError(f"the stages of {self.task.name!r} must depend on each other, but do not; use `worth`.")
+        most = np.array([arm.most for arm in self.arms])
+        need = most[:, None] - self.drawn[:, examples]
+        self._pay(float(sum(own.sum() * arm.price for own, arm in zip(need, self.arms, strict=True))))
+        self.drawn[:, examples] = most[:, None]
+        bought = [self._draws(a, 0).of(examples, arm.most) for a, arm in enumerate(self.arms)]
+        self.right[:, examples] = [drawn.correct.sum(axis=1) for drawn in bought]
+        return self.task.scores(bought, rng)
+
+    @property
+    def independent(self) -> bool:
+        """Whether the stages of an example succeed independently of each other, so that `worth` is known."""
+        return isinstance(self.task, Composed)
+
     def rival(self, arm: int) -> Floats:
         """Share of the commonest wrong answer among the wrong answers bought of an arm, by example, smoothed."""
         drawn, bought = self._draws(arm, 0), self.drawn[arm]
@@ -191,7 +217,7 @@ class Market:
         extra, more = np.maximum(top - 1, 0), np.maximum(seen - 1, 0)  # the first wrong answer is always the commonest
         return np.asarray((extra + RIVAL * RIVAL_WEIGHT) / (more + RIVAL_WEIGHT))
 
-    def worth(self, stage: int, option: int, p: Floats) -> Floats:
+    def worth(self, stage: int, option: int, p: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
         """What an option is worth on each example where a draw is right with probability p: any shape x examples.
 
         Raises:

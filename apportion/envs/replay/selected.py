@@ -22,6 +22,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 ERROR = 0.002  # standard error that no true value may pass
+PARTS = 64  # random parts of bought draws that a score is the mean over
 CHUNK = 512  # repeats at once, for the memory
 
 
@@ -122,6 +123,15 @@ class Selected(Task):
         right = drawn[0].correct[:, : code.n].astype(float)
         return _selected(self.stages[0].rules[code.rule].score(passes, agreeing), np.ones(programs.shape), right)
 
+    def scores(self, drawn: Sequence[Drawn], rng: np.random.Generator) -> Floats:
+        """What configurations give by random parts of the draws of each example: configurations x examples.
+
+        The mean over `PARTS` random parts.
+        """
+        code, test = drawn
+        pools = (_Pool.of(self, *row) for row in zip(code.questions.tolist(), code.samples, test.samples, strict=True))
+        return np.stack([self._at(self.configurations, self._moments(own, PARTS, rng)[0]) for own in pools], axis=1)
+
     def split(self, rng: np.random.Generator) -> Split:
         """Random questions, the same of both stages."""
         row = rng.permutation(len(self.passed))[: self.search]
@@ -148,14 +158,15 @@ class Selected(Task):
         size = len(self.passed)
         repeats = 1 + math.ceil(0.25 / (size * ERROR**2))
         rng = np.random.default_rng(1)
-        first, second = zip(*(self._moments(question, repeats, rng) for question in range(size)), strict=True)
+        counts = [own.recorded.drawn[:, own.columns[0]] for own in self.stages]
+        pools = (_Pool.of(self, i, np.arange(n), np.arange(m)) for i, (n, m) in enumerate(zip(*counts, strict=True)))
+        first, second = zip(*(self._moments(pool, repeats, rng) for pool in pools), strict=True)
         mean, square = np.stack(first, axis=2), np.stack(second, axis=2)
         variance = np.maximum(square - mean**2, 0.0) / (repeats - 1)
         return Estimate(mean.astype(np.float32), variance)
 
-    def _moments(self, question: int, repeats: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
-        """Mean and mean square of what options give on a question: options of code x options of tests."""
-        pool = _Pool.of(self, question)
+    def _moments(self, pool: _Pool, repeats: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
+        """Mean and mean square of what options give by draws from a pool: options of code x options of tests."""
         code, test = (own.options for own in self.stages)
         ns, n = np.unique([o.n for o in code], return_inverse=True)
         ms, m = np.unique([o.n for o in test], return_inverse=True)
@@ -197,16 +208,15 @@ class _Pool:
     sums: Ints
 
     @staticmethod
-    def of(task: Selected, question: int) -> _Pool:
-        """The samples of a question."""
-        programs, tests = (int(own.recorded.drawn[question, own.columns[0]]) for own in task.stages)
-        kinds, number = np.unique(task.passed[question, :programs, :tests], axis=0, return_inverse=True)
+    def of(task: Selected, question: int, programs: Ints, tests: Ints) -> _Pool:
+        """Some samples of a question."""
+        kinds, number = np.unique(task.passed[question][np.ix_(programs, tests)], axis=0, return_inverse=True)
         kind = np.eye(len(kinds), dtype=np.float32)[number.ravel()]
-        correct, _ = task.stages[0].judged(0, np.array([question]), np.arange(programs)[None])
+        correct, _ = task.stages[0].judged(0, np.array([question]), programs[None])
         telling = np.flatnonzero(kinds.any(axis=0))
         passed = kinds[:, telling].T
-        sums = np.concatenate([passed, passed * task.weights[telling, None]], axis=1)
-        return _Pool(kind, kind * correct[0][:, None], tests, telling, sums)
+        sums = np.concatenate([passed, passed * task.weights[tests[telling], None]], axis=1)
+        return _Pool(kind, kind * correct[0][:, None], len(tests), telling, sums)
 
     def total(self, scorers: Sequence[Scorer], ns: Ints, ms: Ints, repeats: int, rng: np.random.Generator) -> Floats:
         """Sums over repeats of what n programs and m test samples give, and of its square: 2 x scorers x ns x ms.

@@ -1,5 +1,17 @@
 """Spending by the draw: a posterior of what each draw would say, and the choice of the next."""
 
-from apportion.search.allocator.allocate import allocate
+from __future__ import annotations
+
+import numpy as np
+
+from apportion.search.allocator.by_draw import by_draw
+from apportion.search.allocator.by_example import by_example
+from apportion.search.market import Market
+
+
+def allocate(market: Market, rng: np.random.Generator) -> None:
+    """Search a market: by the draw where stages are independent, by the example where they are not."""
+    (by_draw if market.independent else by_example)(market, rng)
+
 
 __all__ = ["allocate"]

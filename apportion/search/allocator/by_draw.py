@@ -5,7 +5,9 @@ It knows a market of draws, and nothing of where they come from.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import count
 
 import numpy as np
 
@@ -14,14 +16,17 @@ from apportion.search.market import Floats, Ints, Market
 
 SAMPLES = 64  # of the posterior; the decision's loss is a mean over them
 START = 4  # first draws of each arm, on as many examples
-BATCH, GROWTH = 16, 0.08  # draws bought before the model is fitted again: so many, or this share of those bought
+BATCH, GROWTH = 16, 0.12  # draws bought before the model is fitted again: so many, or this share of those bought
+WHOLE = 6  # every so many rounds all configurations are looked at; in between only those that might be the best
 GAIN = 0.0005  # accuracy that the search stops at, when knowing all about the examples is expected to gain no more
+PATIENCE = 3  # rounds in a row in which it must be: a mean over samples errs
+SPREAD = 1.0  # weight of an example in the Bayesian bootstrap
 NEAR = 0.99  # share of the best's value that counts as within 1 % of it
 
 
 @dataclass(frozen=True, eq=False)
 class Belief:
-    """Samples of what every option is worth on the examples, given all draws.
+    """Samples of what options are worth on the examples, given all draws; 0 for options that were not asked about.
 
     Attributes:
         p: by stage, success probabilities: samples x arms x examples.
@@ -31,7 +36,7 @@ class Belief:
     p: list[Floats]
     worth: list[Floats]
 
-    def values(self, configurations: Ints, weights: list[Floats] | None = None) -> Floats:
+    def values(self, configurations: Ints, weights: Sequence[Floats] | None = None) -> Floats:
         """Values of configurations, the examples weighed alike or by sample: samples x configurations."""
         total = np.ones(())
         for s, worth in enumerate(self.worth):
@@ -40,7 +45,7 @@ class Belief:
         return total
 
 
-def allocate(market: Market, rng: np.random.Generator) -> None:
+def by_draw(market: Market, rng: np.random.Generator) -> None:
     """Buy draws until the expected gain of knowing everything about the examples is below `GAIN`.
 
     Each round fits a hierarchical model of success to all draws, lets the configuration lead whose expected value is
@@ -56,19 +61,25 @@ def allocate(market: Market, rng: np.random.Generator) -> None:
     models = [SuccessModel(np.array([market.arms[a].size for a in own]), examples) for own in arms]
     for arm in range(len(market.arms)):
         market.buy(arm, rng.permutation(examples)[:START])
-    leader = None
-    while True:
-        belief = _believe(market, arms, models, rng)
-        values = belief.values(market.configurations)
-        leader = _leader(values, leader)
-        weights = [rng.dirichlet(np.ones(examples), SAMPLES) for _ in range(stages)]
-        over_all = belief.values(market.configurations, weights)
-        market.lead(leader, float((over_all[:, leader] >= NEAR * over_all.max(axis=1)).mean()))
-        lost = values.max(axis=1) - values[:, leader]
-        if lost.mean() < GAIN:
+    every = np.arange(len(market.configurations))
+    contenders, leader, settled = every, None, 0
+    for turn in count():
+        asked = every if turn % WHOLE == 0 else contenders
+        rows = market.configurations[asked]
+        belief = _believe(market, rows, arms, models, rng)
+        values = belief.values(rows)
+        at = _leader(values, None if leader is None else int(np.searchsorted(asked, leader)))
+        leader = int(asked[at])
+        weights = [rng.dirichlet(np.full(examples, SPREAD), SAMPLES) for _ in range(stages)]
+        over_all = belief.values(rows, weights)
+        market.lead(leader, float((over_all[:, at] >= NEAR * over_all.max(axis=1)).mean()))
+        lost = values.max(axis=1) - values[:, at]
+        settled = settled + 1 if lost.mean() < GAIN else 0
+        if settled == PATIENCE or not lost.any():
             return
-        rivals = np.bincount(values.argmax(axis=1), weights=lost / lost.sum(), minlength=len(market.configurations))
-        gain = _gain(market, belief, arms, {leader: 0.5} | {int(c): rivals[c] / 2 for c in np.flatnonzero(rivals)})
+        contenders = asked[values.max(axis=0) >= values[:, at].min()]
+        rivals = np.bincount(values.argmax(axis=1), weights=lost / lost.sum(), minlength=len(rows))
+        gain = _gain(market, belief, arms, rows, {at: 0.5} | {int(c): rivals[c] / 2 for c in np.flatnonzero(rivals)})
         if not _buy(market, gain):
             return
 
@@ -82,22 +93,32 @@ def _leader(values: Floats, leader: int | None) -> int:
     return best if ahead.mean() > ahead.std() / np.sqrt(len(ahead)) else leader
 
 
-def _believe(market: Market, arms: list[Ints], models: list[SuccessModel], rng: np.random.Generator) -> Belief:
-    p, worth = [], []
+def _believe(
+    market: Market, rows: Ints, arms: list[Ints], models: list[SuccessModel], rng: np.random.Generator
+) -> Belief:
+    """Learn from all draws, and look at the options of some configurations."""
+    belief = Belief([], [])
     for s, (own, model) in enumerate(zip(arms, models, strict=True)):
         model.fit(market.right[own], market.drawn[own])
-        p.append(model.sample(SAMPLES, rng))
-        options = enumerate(market.options(s))
-        worth.append(np.stack([market.worth(s, i, p[s][:, option.arm]) for i, option in options], axis=1))
-    return Belief(p, worth)
+        options, examples = market.options(s), market.drawn.shape[1]
+        asked = np.unique(rows[:, s])
+        used = np.unique([options[o].arm for o in asked])
+        p = np.zeros((SAMPLES, len(own), examples), dtype=np.float32)
+        worth = np.zeros((SAMPLES, len(options), examples), dtype=np.float32)
+        p[:, used] = model.sample(SAMPLES, rng, used)
+        for o in asked:
+            worth[:, o] = market.worth(s, int(o), p[:, options[o].arm])
+        belief.p.append(p)
+        belief.worth.append(worth)
+    return belief
 
 
-def _gain(market: Market, belief: Belief, arms: list[Ints], of: dict[int, float]) -> Floats:
+def _gain(market: Market, belief: Belief, arms: list[Ints], rows: Ints, of: dict[int, float]) -> Floats:
     """By how much one more draw on a cell lowers the variance of the values of some configurations: arms x examples."""
     gain = np.zeros(market.drawn.shape)
     means = [worth.mean(axis=(0, 2)) for worth in belief.worth]
     for configuration, weight in of.items():
-        row = market.configurations[configuration]
+        row = rows[configuration]
         for s, number in enumerate(row):
             option = market.options(s)[number]
             p, worth = belief.p[s][:, option.arm], belief.worth[s][:, number]
