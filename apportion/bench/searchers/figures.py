@@ -9,6 +9,7 @@ named stands. S is the cap on the spend, and spends are shares of it unless a un
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -67,8 +68,8 @@ class Course:
 
 def course(run: Run) -> Course:
     """The course of a run; of several leads at one spend the last counts."""
-    spends = np.minimum([0.0, *(at / run.cap for at, _, _ in run.leads)], 1.0)
-    values = np.array([run.median, *(value for _, value, _ in run.leads)])
+    spends = np.minimum([0.0, *(at / run.cap for at, *_ in run.leads)], 1.0)
+    values = np.array([run.median, *(value for _, value, *_ in run.leads)])
     last = np.append(spends[1:] > spends[:-1], True)
     spends, values = spends[last], values[last]
     changed = np.append(True, values[1:] != values[:-1])
@@ -201,6 +202,17 @@ def calibration(of: Iterable[Entry]) -> dict[str, float] | None:
     return {"share": share.mean, "low": share.low, "high": share.high, "right": sum(right), "n": len(right)}
 
 
+def trials_to_99(entry: Entry) -> float | None:
+    """Median of the trials after which runs stay within 1 %; None if half do not, or if no run measures trials."""
+    counts = []
+    for run in entry.runs:
+        wrong = [k for k, led in enumerate(run.leads) if run.optimum - led.value > allowed(run, 0.01)]
+        after = wrong[-1] + 1 if wrong else 0
+        counts.append(run.leads[after].trials if after < len(run.leads) else math.inf)
+    middle = float(np.median(counts))
+    return middle if math.isfinite(middle) and any(run.trials for run in entry.runs) else None
+
+
 def figures(by: Mapping[str, Entry], searcher: str) -> dict[str, Any]:
     """What a searcher came to on a task, as JSON.
 
@@ -218,7 +230,7 @@ def figures(by: Mapping[str, Entry], searcher: str) -> dict[str, Any]:
         "hit_99_interval": [hits[99].low, hits[99].high],
         **{f"{c}_to_{p}": to[p].mean if c == first.job.currency else None for c in ("draws", "cost") for p in to},
         "to_99_interval": [to[99].low, to[99].high],
-        "trials_to_99": None,
+        "trials_to_99": trials_to_99(entry),
         "final_value_ratio": float(1 - entry.final.mean() / first.optimum) if first.optimum > 0 else None,
         "regret_at": dict(zip(map(str, AT), entry.regret(AT, ones)[0].tolist(), strict=True)),
         "spend_to_tpe": None if spend is None else float(np.nan_to_num(spend[0], nan=1.0)),

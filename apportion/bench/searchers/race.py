@@ -11,13 +11,14 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from apportion.bench.searchers.registry import searcher
+from apportion.bench.searchers.registry import SPENDS_BY_THE_DRAW, searcher
 from apportion.bench.searchers.task_file import load
 from apportion.envs.replay.market import Currency, Market, Spent
 from apportion.envs.replay.task import Task
@@ -35,6 +36,21 @@ class Job:
     bank: bool
 
 
+class Led(NamedTuple):
+    """What a run would have returned from a spend on.
+
+    Attributes:
+        value: its true value.
+        sure: the probability stated for it, None if none was.
+        trials: configurations measured by then.
+    """
+
+    spent: float
+    value: float
+    sure: float | None
+    trials: int
+
+
 @dataclass(frozen=True)
 class Run:
     """What one run came to.
@@ -44,7 +60,7 @@ class Run:
         spent: at the end.
         trials: configurations measured.
         itself: whether it stopped before the cap, by itself.
-        leads: spend, true value and stated probability (None if none) of what it would have returned from then on.
+        leads: what it would have returned, from when on.
         optimum: true value of the best configuration.
         tolerance: by which a value may fall short of it and still count as within 1 %.
         oracle: true value of the configuration that is best on the exact values of the search split.
@@ -58,7 +74,7 @@ class Run:
     spent: float
     trials: int
     itself: bool
-    leads: list[tuple[float, float, float | None]]
+    leads: list[Led]
     optimum: float
     tolerance: float
     oracle: float
@@ -84,7 +100,7 @@ def run(job: Job) -> Run:
         itself = False
     seconds = time.perf_counter() - started
     truth = own.truth
-    leads = [(at, float(truth[i]), None if np.isnan(sure) else sure) for at, i, sure in market.leads]
+    leads = [Led(at, float(truth[i]), None if np.isnan(sure) else sure, n) for at, i, sure, n in market.leads]
     best = float(truth.max())
     oracle = float(truth[int(own.value(own.configurations, market.split).argmax())])
     tolerance = max(0.01 * best, 1.0 / own.least_questions)
@@ -105,7 +121,7 @@ def read(path: Path) -> list[Run]:
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         try:
             record = json.loads(line)
-            leads = [(float(at), float(value), sure) for at, value, sure in record.pop("leads")]
+            leads = [Led(float(at), float(value), sure, int(n)) for at, value, sure, n in record.pop("leads")]
             runs.append(Run(Job(**record.pop("job")), leads=leads, **record))
         except (ValueError, TypeError, KeyError):
             raise RecordedError(f"each line of {path} must be a run, but line {number} is not; delete it.") from None
@@ -131,10 +147,14 @@ def race(
         samplers: names, each with whether the bank is offered.
         out: where runs are kept, a line each; None for nowhere.
     """
-    jobs = [Job(t, name, seed, currency, bank) for t in tasks for seed in range(seeds) for name, bank in samplers]
+    wanted: dict[Job, list[Job]] = {}
+    for job in (Job(t, name, seed, currency, bank) for t in tasks for seed in range(seeds) for name, bank in samplers):
+        # Who spends by the draw keeps every draw, so that the bank changes nothing: one run serves both.
+        wanted.setdefault(replace(job, bank=job.bank and job.sampler not in SPENDS_BY_THE_DRAW), []).append(job)
     known = {r.job: r for r in read(out)} if out is not None and out.exists() else {}
-    yield from (known[job] for job in jobs if job in known)
-    left = [job for job in jobs if job not in known]
+    for job in wanted.keys() & known.keys():
+        yield from (replace(known[job], job=asked) for asked in wanted[job])
+    left = [job for job in wanted if job not in known]
     if not left:
         return
     os.environ["OMP_NUM_THREADS"] = "1"  # of the processes to come: threads on small arrays only wait for each other
@@ -143,4 +163,4 @@ def race(
             if out is not None:
                 with out.open("a", encoding="utf-8") as lines:
                     lines.write(json.dumps(asdict(result)) + "\n")
-            yield result
+            yield from (replace(result, job=asked) for asked in wanted[result.job])

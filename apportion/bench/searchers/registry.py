@@ -17,6 +17,9 @@ from apportion.search.allocator import allocate
 SEARCHERS: dict[str, Searcher] = {"allocator": allocate, **BY_TRIAL, **SURROGATES, **BY_DRAW}
 """All searchers of the package."""
 
+SPENDS_BY_THE_DRAW = frozenset({"allocator", *BY_DRAW})
+"""Those that never measure a whole trial."""
+
 
 def searcher(name: str) -> Searcher:
     """A searcher by its name, or `module:function` for one's own.

@@ -33,11 +33,13 @@ class Lead(NamedTuple):
 
     Attributes:
         sure: the probability that the searcher gives it of being within 1 % of the best; NaN if it says none.
+        trials: configurations measured by then.
     """
 
     spent: float
     configuration: int
     sure: float
+    trials: int
 
 
 class Arm(NamedTuple):
@@ -104,8 +106,8 @@ class Market:
 
     def lead(self, configuration: int, sure: float = float("nan")) -> None:
         """Say what the search would return now."""
-        if not self.leads or self.leads[-1][1:] != (configuration, sure):
-            self.leads.append(Lead(self.spent, configuration, sure))
+        if not self.leads or self.leads[-1][1:3] != (configuration, sure):
+            self.leads.append(Lead(self.spent, configuration, sure, self.trials))
 
     def measure(self, configuration: int) -> float:
         """Measure a configuration on the whole search split, and pay for it.

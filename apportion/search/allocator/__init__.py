@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from apportion.search.allocator.by_draw import by_draw
-from apportion.search.allocator.by_example import by_example
+from apportion.search.allocator.by_draw import search_by_draw
+from apportion.search.allocator.by_example import search_by_example
 from apportion.search.market import Market
 
 
 def allocate(market: Market, rng: np.random.Generator) -> None:
     """Search a market: by the draw where stages are independent, by the example where they are not."""
-    (by_draw if market.independent else by_example)(market, rng)
+    (search_by_draw if market.independent else search_by_example)(market, rng)
 
 
 __all__ = ["allocate"]

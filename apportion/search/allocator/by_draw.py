@@ -45,7 +45,7 @@ class Belief:
         return total
 
 
-def by_draw(market: Market, rng: np.random.Generator) -> None:
+def search_by_draw(market: Market, rng: np.random.Generator) -> None:
     """Buy draws until the expected gain of knowing everything about the examples is below `GAIN`.
 
     Each round fits a hierarchical model of success to all draws, lets the configuration lead whose expected value is

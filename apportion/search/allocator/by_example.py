@@ -19,7 +19,7 @@ GAIN = 0.001  # accuracy that the search stops at, when knowing the truth is exp
 NEAR = 0.99  # share of the best's value that counts as within 1 % of it
 
 
-def by_example(market: Market, rng: np.random.Generator) -> None:
+def search_by_example(market: Market, rng: np.random.Generator) -> None:
     """Buy all draws of one example after the other, until knowing more is expected to gain less than `GAIN`.
 
     The leader has the highest posterior mean under a Gaussian process whose noise is the scores' own covariance over

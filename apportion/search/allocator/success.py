@@ -2,7 +2,8 @@
 
 Log odds are the ability of the model, the ease of the example, and what is left. Abilities lie around a line in the
 logarithm of the model's size; eases are shared, so that a draw of one model says something of all others; what is left
-has a scale of its own for each model, which decides how much more draws can find. It knows counts, not their worth.
+has a scale of its own for each model. Some models are never right on some examples, however often they are asked: where
+that is forgotten, many draws of weak models look too good. It knows counts, not their worth.
 """
 
 from __future__ import annotations
@@ -19,8 +20,10 @@ LEVEL, SLOPE = 9.0, 1.0  # variances of the abilities' mean and of their line's 
 ABILITY, EASE = 1.0, 3.0  # variances around the line, and of eases, before anything is known
 PRIOR_WEIGHT = 5.0  # models or examples that these two count as
 SCALES = np.array([0.5, 0.8, 1.2, 1.7, 2.4, 3.4])
-SCALE_PRIOR = np.array([0.05, 0.15, 0.25, 0.3, 0.2, 0.05])
-SCALE_WEIGHT = 4.0  # models that the prior of scales counts as
+NEVER = np.array([0.0, 0.1, 0.25, 0.5])  # probability that a model is never right on an example that is hopeless for it
+KINDS = np.array([(scale, never) for scale in range(len(SCALES)) for never in range(len(NEVER))])
+KIND_PRIOR = np.outer([0.05, 0.15, 0.25, 0.3, 0.2, 0.05], [0.3, 0.3, 0.25, 0.15]).ravel()
+KIND_WEIGHT = 4.0  # models that this prior counts as
 ROUNDS = 4  # of the variational fit; it goes on from the last one, so that few are enough
 MIXING_ROUNDS = 10
 RESCALED = 1.25  # growth of the draws after which scales are looked at again, which is the dearest step
@@ -45,10 +48,12 @@ class SuccessModel:
         self._line = np.column_stack([np.ones(len(sizes)), line])
         self._trend = LEVEL + SLOPE * np.outer(line, line)
         self._ability, self._ease = ABILITY, EASE
-        self._scales = np.tile(SCALE_PRIOR, (len(sizes), 1))
+        self._kinds = np.tile(KIND_PRIOR, (len(sizes), 1))
         shape = len(sizes), examples
         self._mean, self._variance = np.zeros(shape), np.full(shape, LEVEL + EASE)
         self._scaled_at = 0.0
+        self._hopeless = np.zeros(shape)
+        self._missed = np.zeros((len(SCALES), *shape))
 
     def fit(self, right: Ints, drawn: Ints) -> None:
         """Learn from all draws so far: models x examples."""
@@ -68,17 +73,22 @@ class SuccessModel:
         root = np.linalg.cholesky(self._covariance)
         both = self._both + rng.standard_normal((k, len(self._both))) @ root.T
         base = (both[:, models, None] + both[:, None, self._models :]).astype(np.float32)
-        chosen = (rng.random((k, len(models), 1)) > self._scales[models].cumsum(axis=1)).sum(axis=2)
-        variance = np.square(SCALES[np.minimum(chosen, len(SCALES) - 1)]).astype(np.float32)[:, :, None]
+        chosen = (rng.random((k, len(models), 1)) > self._kinds[models].cumsum(axis=1)).sum(axis=2)
+        kinds = KINDS[np.minimum(chosen, len(KINDS) - 1)]
+        scale, never = kinds[..., 0], NEVER[kinds[..., 1]]
+        variance = np.square(SCALES[scale]).astype(np.float32)[:, :, None]
         precision, seen = (cells[models].astype(np.float32) for cells in (self._precision, self._seen))
         gain = variance * precision / (1 + variance * precision)
         noise = rng.standard_normal(base.shape, dtype=np.float32)
         odds = base + gain * (seen - base) + np.sqrt(variance * (1 - gain)) * noise
-        return np.asarray(1 / (1 + np.exp(-odds)))
+        hopeless = _hopeless(never[:, :, None] * self._hard[models], self._missed[scale, models])
+        ever = rng.random(base.shape, dtype=np.float32) >= hopeless
+        return np.asarray(ever / (1 + np.exp(-odds)))
 
     def _weigh(self, right: Ints, drawn: Ints) -> None:
         """The bound turns the draws of a cell into one Gaussian observation of its log odds."""
         size = np.sqrt(np.square(self._mean) + self._variance) + 1e-9
+        drawn = drawn * (1.0 - self._hopeless)
         self._precision = drawn * np.tanh(size / 2.0) / (2.0 * size)
         self._seen = (right - drawn / 2.0) / np.where(drawn > 0, self._precision, 1.0)
 
@@ -106,7 +116,12 @@ class SuccessModel:
     @property
     def _left(self) -> Floats:
         """Variance of what is left, by model: models x 1."""
-        return np.asarray(self._scales @ np.square(SCALES))[:, None]
+        return np.asarray(self._kinds @ np.square(SCALES[KINDS[:, 0]]))[:, None]
+
+    @property
+    def _hard(self) -> Floats:
+        """Probability to be wrong by ability and ease alone: models x examples."""
+        return np.asarray(1.0 / (1.0 + np.exp(self._base)))
 
     def _spread(self) -> None:
         """Variances of abilities around their line and of eases."""
@@ -120,15 +135,30 @@ class SuccessModel:
         self._ease = float((PRIOR_WEIGHT * EASE + found) / (PRIOR_WEIGHT + self._examples))
 
     def _rescale(self, right: Ints, drawn: Ints) -> None:
-        """Posterior of each model's scale, the models' mixture of scales being learnt with them: models x scales."""
-        likely = np.empty((self._models, len(SCALES)))
+        """Posterior of each model's kind: the scale of what is left, and how often it is never right.
+
+        The models' mixture of kinds is learnt with them.
+        """
+        chance = np.empty((len(SCALES), *right.shape))
         for number, scale in enumerate(SCALES):
             odds = self._base[..., None] + scale * NODES
             log = right[..., None] * odds - drawn[..., None] * np.logaddexp(0.0, odds) + LOG_WEIGHTS
-            highest = log.max(axis=-1)
-            likely[:, number] = (highest + np.log(np.exp(log - highest[..., None]).sum(axis=-1))).sum(axis=1)
+            chance[number] = np.exp(log).sum(axis=-1)
+        none, hard = right == 0, self._hard
+        likely = np.empty((self._models, len(KINDS)))
+        for kind, (scale, never) in enumerate(KINDS):
+            share = NEVER[never] * hard
+            likely[:, kind] = np.log((1.0 - share) * chance[scale] + share * none + 1e-300).sum(axis=1)
         likely = np.exp(likely - likely.max(axis=1, keepdims=True))
-        mixture = SCALE_PRIOR
+        mixture = KIND_PRIOR
         for _ in range(MIXING_ROUNDS):
-            self._scales = mixture * likely / (mixture * likely).sum(axis=1, keepdims=True)
-            mixture = (SCALE_WEIGHT * SCALE_PRIOR + self._scales.sum(axis=0)) / (SCALE_WEIGHT + self._models)
+            self._kinds = mixture * likely / (mixture * likely).sum(axis=1, keepdims=True)
+            mixture = (KIND_WEIGHT * KIND_PRIOR + self._kinds.sum(axis=0)) / (KIND_WEIGHT + self._models)
+        self._missed = np.where(none, chance, np.inf)
+        of_kind = (_hopeless(NEVER[never] * hard, self._missed[scale]) for scale, never in KINDS)
+        self._hopeless = np.asarray(sum(w[:, None] * own for w, own in zip(self._kinds.T, of_kind, strict=True)))
+
+
+def _hopeless(never: Floats, missed: Floats) -> Floats:
+    """Probability that a model is never right, given that it was not: by the chance that one that can be was not."""
+    return np.asarray(never / (never + (1.0 - never) * missed + 1e-300))

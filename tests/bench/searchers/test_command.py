@@ -128,7 +128,8 @@ def check(figures: dict[str, Any], cap: float) -> None:
     for share in ("hit_95", "hit_99", "final_value_ratio", "spend_to_tpe", "oracle_hit_99"):
         assert 0 <= figures[share] <= 1
     assert 1 <= figures["draws_to_95"] <= figures["draws_to_99"] <= cap * (1 + 1e-9)
-    assert figures["cost_to_99"] is figures["trials_to_99"] is None
+    assert figures["cost_to_99"] is None
+    assert figures["trials_to_99"] is None or figures["trials_to_99"] >= 0
     assert figures["runs"] == 3
 
 

@@ -21,7 +21,7 @@ from apportion.bench.searchers.figures import (
     spend_to_tpe,
     weightings,
 )
-from apportion.bench.searchers.race import Job, Run
+from apportion.bench.searchers.race import Job, Led, Run
 from apportion.envs.replay.market import Currency
 
 S, OPTIMUM, MEDIAN, TOLERANCE = 1000.0, 0.8, 0.4, 0.01
@@ -42,7 +42,7 @@ def a_run(
     cap: float = S,
 ) -> Run:
     """A run with leads of spend, value and maybe a stated probability."""
-    filled = [(lead[0], lead[1], lead[2] if len(lead) == 3 else None) for lead in leads]
+    filled = [Led(lead[0], lead[1], lead[2] if len(lead) == 3 else None, 7) for lead in leads]
     return Run(
         Job(f"{task}.yaml", sampler, seed, currency, bank), task, stages, cap, cap / 2, 7, itself, filled, OPTIMUM,
         TOLERANCE, oracle, MEDIAN, 0.5,
@@ -196,12 +196,12 @@ def raced(courses: Courses) -> Field:
 
 def by_hand(entry: Entry, weights: list[float], target: float) -> float:
     """The spend from which on the weighted mean stays at or below a target, by trying all changes of any lead."""
-    changes = sorted({0.0, *(at / S for run in entry.runs for at, _, _ in run.leads)})
+    changes = sorted({0.0, *(at / S for run in entry.runs for at, *_ in run.leads)})
     reached = float("nan")
     for share in reversed(changes):
         values = []
         for run in entry.runs:
-            before = [value for at, value, _ in run.leads if at / S <= share]
+            before = [value for at, value, *_ in run.leads if at / S <= share]
             values.append(before[-1] if before else run.median)
         if sum(w * (OPTIMUM - v) for w, v in zip(weights, values, strict=True)) > target + 1e-7:
             return reached
