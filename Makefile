@@ -3,6 +3,7 @@
 # make bench   the framework's own overhead, with nothing else running
 # make joint   experiments/joint: one study by four samplers at equal spend (half an hour)
 # make race    experiments/reinforce: samplers on synthetic problems, 30 seeds (hours; goes on where it stopped)
+# make searchers    experiments/searchers: the race of searchers on recorded outcomes (an hour; goes on where it stopped)
 # make clean   forget the demo's run; models and packages stay
 
 PYTHON ?= python3
@@ -10,7 +11,7 @@ BIN := .venv/bin
 SPEC := experiments/quickstart/task.yaml
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test check bench notebook joint race clean
+.PHONY: demo test check bench notebook joint race searchers clean
 
 demo: .venv/demo
 	$(BIN)/apportion models pull smollm2-135m-instruct qwen2.5-coder-0.5b-instruct
@@ -28,6 +29,7 @@ check:
 	$(BIN)/apportion validate experiments/local-models/task.yaml
 	$(BIN)/apportion validate experiments/joint/task.yaml
 	$(BIN)/apportion validate experiments/three-stages/task.yaml
+	$(BIN)/apportion demo
 	$(BIN)/pytest
 
 bench: .venv/test
@@ -49,6 +51,11 @@ joint: .venv/test
 race: .venv/test
 	$(BIN)/python experiments/reinforce/race.py --out experiments/reinforce/results.jsonl
 	$(BIN)/python experiments/reinforce/table.py experiments/reinforce/results.jsonl
+
+TASKS := $(wildcard experiments/searchers/tasks/*.yaml)
+searchers: .venv/test
+	$(BIN)/apportion bench searchers $(TASKS) --samplers allocator,tpe,tpe+bank,random --seeds 100 --out runs/searchers.draws.jsonl --json
+	$(BIN)/apportion bench searchers $(TASKS) --samplers allocator,tpe --currency cost --seeds 100 --out runs/searchers.cost.jsonl --json
 
 .venv/bin/pip:
 	$(PYTHON) -m venv .venv

@@ -189,6 +189,14 @@ def _models_pull(arguments: argparse.Namespace) -> int:
     return OK
 
 
+def _demo(arguments: argparse.Namespace) -> int:
+    from apportion.demo import run
+
+    for line in run(arguments.seed):
+        print(line)
+    return OK
+
+
 def _bench_worker(arguments: argparse.Namespace) -> int:
     from apportion.bench.worker import run
 
@@ -335,6 +343,9 @@ def _parser() -> argparse.ArgumentParser:
     pull.add_argument("names", metavar="NAME", nargs="*", help="which (default: all)")
     pull.set_defaults(command=_models_pull)
 
+    demo = commands.add_parser("demo", help="search a shipped recording of real models: no model, no key, seconds")
+    demo.add_argument("--seed", type=int, default=0, help="of the questions and of the search (default 0)")
+    demo.set_defaults(command=_demo)
     bench = commands.add_parser("bench", help="measure the framework itself")
     benches = bench.add_subparsers(required=True, metavar="WHAT", parser_class=_Parser)
     worker = benches.add_parser("worker", help="requests per second of the worker beside other clients")

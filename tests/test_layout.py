@@ -18,6 +18,7 @@ ROOMS = {
     "spec": {"graphs", "template", "models"},
     "testing": {"envs", "graphs", "search", "statistics"},
     "bench": {"envs", "evaluators", "graphs", "search", "spec", "statistics", "store", "testing"},
+    "demo": {"bench", "envs"},
 }
 
 

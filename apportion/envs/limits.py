@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -77,6 +78,12 @@ class Allowance:
     def remaining_s(self) -> float:
         """Seconds until the wall-clock limit; infinite without one."""
         return math.inf if self.limits.wall_s is None else max(0.0, self.limits.wall_s * self._free - self.elapsed_s)
+
+    @property
+    def caps(self) -> Mapping[str, float]:
+        """The limits on USD, calls and tokens that there are, by name."""
+        named = {"usd": self.limits.usd, "calls": self.limits.calls, "tokens": self.limits.tokens}
+        return {name: cap for name, cap in named.items() if cap is not None}
 
     def hold(self, share: float) -> None:
         """Keep a share (0 to 1) of every cap back from what follows; `hold(0)` gives it free."""

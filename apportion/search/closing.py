@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal
 
 from apportion.errors import ApportionError, LimitReached
 from apportion.graphs.cost import COSTS
@@ -26,20 +26,7 @@ Measure = Callable[[Graph, str, str], Awaitable[Measurement]]
 PREFERRED = ("usd", "flops", "latency_s", "tokens", "calls")
 """By what "costs no more" is judged where neither budget nor objectives name a cost: the first that is known."""
 
-CAPPED = ("usd", "calls", "tokens")
-"""Limits on what is a cost of an answer, too."""
-
 NEED_MARGIN = 1.2  # means over a dozen other examples differ by about a tenth, and failed requests are made again
-
-
-@runtime_checkable
-class Capped(Protocol):
-    """A purse that tells its limits."""
-
-    @property
-    def limits(self) -> object:
-        """A cap by each name in `CAPPED`; None is no cap."""
-        ...
 
 
 class Unmeasured(ApportionError):
@@ -130,13 +117,12 @@ def kept(plan: Plan, trials: Sequence[Trial], purse: Purse) -> float:
 
 
 def _share(purse: Purse, need: Callable[[str], float]) -> float:
-    """The greatest share of a limit that a need takes, with a margin; at most 1, and 0 where no limit is known.
+    """The greatest share of a limit that a need takes, with a margin; at most 1, and 0 where there is no limit.
 
     A purse keeps one share of all its limits, so the clock follows the others, and is never kept less than planned. A
     measured need of seconds there is not: how long an answer takes with nothing from the bank is not recorded.
     """
-    told = {metric: getattr(purse.limits, metric) for metric in CAPPED} if isinstance(purse, Capped) else {}
-    return min(1.0, max((NEED_MARGIN * need(metric) / limit for metric, limit in told.items() if limit), default=0.0))
+    return min(1.0, max((NEED_MARGIN * need(metric) / cap for metric, cap in purse.caps.items() if cap), default=0.0))
 
 
 def _to_validate(plan: Plan, finalists: Sequence[Trial], metric: str) -> float:

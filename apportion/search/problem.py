@@ -78,6 +78,11 @@ class Purse(Protocol):
         """Seconds that the search has taken, earlier sessions included."""
         ...
 
+    @property
+    def caps(self) -> Mapping[str, float]:
+        """The limits on what is a cost of an answer too, by the name of the cost."""
+        ...
+
     def hold(self, share: float) -> None:
         """Keep a share of every limit back from what follows."""
         ...

@@ -109,6 +109,10 @@ class MemoryPurse:
     def elapsed_s(self) -> float:
         return 1.5
 
+    @property
+    def caps(self) -> Mapping[str, float]:
+        return {}
+
     def hold(self, share: float) -> None:
         self.held.append(share)
 

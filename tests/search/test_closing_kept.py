@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -46,6 +46,10 @@ class Blind:
     @property
     def elapsed_s(self) -> float:
         return self._purse.elapsed_s
+
+    @property
+    def caps(self) -> Mapping[str, float]:
+        return {}
 
     def hold(self, share: float) -> None:
         self._purse.hold(share)

@@ -46,7 +46,9 @@ def _posterior(scores: Floats, kernel: Floats, rng: np.random.Generator) -> Floa
     """
     level = scores.mean()
     apart = scores - scores.mean(axis=0)
-    mean, noise = apart.mean(axis=1), np.cov(apart) / scores.shape[1]
+    n = scores.shape[1]
+    # One example alone says nothing of the noise: it is taken as none there, rather than not a number.
+    mean, noise = apart.mean(axis=1), np.atleast_2d(np.cov(apart, ddof=min(1, n - 1))) / n
     prior = kernel * max(float(mean.var() - np.diag(noise).mean()), NUGGET)
     gain = np.linalg.solve(prior + noise + NUGGET * np.eye(len(mean)), prior).T
     covariance = prior - gain @ prior

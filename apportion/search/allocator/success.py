@@ -53,7 +53,7 @@ class SuccessModel:
         self._mean, self._variance = np.zeros(shape), np.full(shape, LEVEL + EASE)
         self._scaled_at = 0.0
         self._hopeless = np.zeros(shape)
-        self._missed = np.zeros((len(SCALES), *shape))
+        self._missed = np.ones((len(SCALES), *shape))  # nothing was asked, so nothing was missed
 
     def fit(self, right: Ints, drawn: Ints) -> None:
         """Learn from all draws so far: models x examples."""
@@ -88,9 +88,9 @@ class SuccessModel:
     def _weigh(self, right: Ints, drawn: Ints) -> None:
         """The bound turns the draws of a cell into one Gaussian observation of its log odds."""
         size = np.sqrt(np.square(self._mean) + self._variance) + 1e-9
-        drawn = drawn * (1.0 - self._hopeless)
-        self._precision = drawn * np.tanh(size / 2.0) / (2.0 * size)
-        self._seen = (right - drawn / 2.0) / np.where(drawn > 0, self._precision, 1.0)
+        counted = drawn * (1.0 - self._hopeless)
+        self._precision = counted * np.tanh(size / 2.0) / (2.0 * size)
+        self._seen = (right - counted / 2.0) / np.where(counted > 0, self._precision, 1.0)
 
     def _solve(self) -> None:
         """Abilities and eases together, what is left integrated out; then each cell given them."""
