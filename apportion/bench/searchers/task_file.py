@@ -57,6 +57,13 @@ class StageSpec(_Spec):
     most: Annotated[int, Field(ge=1)] | None = None
     fewest: Annotated[int, Field(ge=1)] = 1
 
+    @model_validator(mode="after")
+    def _each_once(self) -> StageSpec:
+        for name, given in (("models", self.models or ()), ("select", self.select or ())):
+            if len(set(given)) < len(given):
+                raise ValueError(f"each of {name} must stand once; strike the repetition")
+        return self
+
 
 class TaskSpec(_Spec):
     """A task file.
@@ -112,7 +119,7 @@ def load(path: Path) -> Task:
     try:
         spec = TaskSpec.model_validate(root.plain())
     except ValidationError as error:
-        raise RecordedError("\n".join(f"{path}: {_said(details)}" for details in error.errors())) from None
+        raise RecordedError("\n".join(str(root.problem(d["loc"], _said(d))) for d in error.errors())) from None
     return _composed(path.parent, spec) if spec.matrix is None else _selected(path.parent, spec, spec.matrix)
 
 
@@ -149,7 +156,10 @@ def _prices(folder: Path, own: StageSpec, recorded: Recorded) -> dict[str, float
         enough = recorded.drawn.min(axis=0) >= own.fewest
         models = [m for m in known if m in listed and enough[recorded.pairs.index((own.stage, m))]]
         if not models:
-            raise RecordedError(f"{own.data} must hold a model with a price and {own.fewest} draws, but has none.")
+            raise RecordedError(
+                f"{own.data} must hold a model of stage {own.stage!r} with a price and {own.fewest} draws of each "
+                "question, but has none; mend stage, prices or fewest."
+            )
         return {model: listed[model] for model in models}
     for model in own.models:
         if model not in listed:
@@ -158,19 +168,36 @@ def _prices(folder: Path, own: StageSpec, recorded: Recorded) -> dict[str, float
 
 
 def _table(path: Path) -> dict[str, float]:
-    """Prices from a CSV file with the columns `model` and `price`."""
+    """Prices from a CSV file with the columns `model` and `price`, a row a model."""
     try:
         with path.open(newline="", encoding="utf-8") as lines:
-            rows = list(csv.DictReader(lines))
-        prices = {row["model"]: float(row["price"]) for row in rows}
-    except (OSError, KeyError, TypeError, ValueError) as error:
+            rows = [(row["model"], row["price"]) for row in csv.DictReader(lines)]
+    except (OSError, KeyError, ValueError, csv.Error) as error:
         raise RecordedError(f"{path} must be a CSV file with columns model and price, but: {error}; mend it.") from None
-    wrong = [model for model, price in prices.items() if not (math.isfinite(price) and price > 0)]
-    if wrong:
-        raise RecordedError(f"a price must be above 0, got {prices[wrong[0]]} for {wrong[0]!r} in {path}; mend it.")
+    prices: dict[str, float] = {}
+    for number, (model, text) in enumerate(rows, 1):
+        price = _number(text)
+        if not (math.isfinite(price) and price > 0):
+            raise RecordedError(
+                f"a price must be above 0, got {text!r} for {model!r} in row {number} of {path}; mend it."
+            )
+        if model in prices:
+            raise RecordedError(f"a model must stand once, got {model!r} again in row {number} of {path}; strike one.")
+        prices[model] = price
     return prices
 
 
+def _number(text: str | None) -> float:
+    """NaN if it is none."""
+    try:
+        return float(text or "nan")
+    except ValueError:
+        return math.nan
+
+
 def _said(details: Any) -> str:
-    place = ".".join(str(part) for part in details["loc"])
-    return f"{place}: {details['msg']}, got {details['input']!r:.60}; mend it."
+    """What pydantic says of a mistake; its own words where the check is one of this module."""
+    if details["type"] == "value_error":
+        return f"{details['ctx']['error']}."
+    got = "" if details["type"] == "missing" else f", got {details['input']!r:.60}"
+    return f"{details['msg']}{got}; mend it."

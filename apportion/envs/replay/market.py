@@ -21,7 +21,7 @@ Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 Currency = Literal["draws", "cost"]
 
-RIVAL, RIVAL_WEIGHT = 0.3, 2.0  # the rival's share of wrong answers where none was seen, and the votes it counts as
+RIVAL, RIVAL_WEIGHT = 0.5, 2.0  # the rival's share of wrong answers where none was seen, and the votes it counts as
 
 
 class Spent(Exception):
@@ -207,7 +207,10 @@ class Market:
         return isinstance(self.task, Composed)
 
     def rival(self, arm: int) -> Floats:
-        """Share of the commonest wrong answer among the wrong answers bought of an arm, by example, smoothed."""
+        """Share of the commonest wrong answer among the wrong answers bought of an arm, by example.
+
+        Smoothed towards what is usual of the arm, and that towards `RIVAL`.
+        """
         drawn, bought = self._draws(arm, 0), self.drawn[arm]
         most = int(bought.max(initial=0))
         shown = np.arange(most) < bought[:, None]
@@ -217,7 +220,8 @@ class Market:
         top = same.sum(axis=2).max(axis=1, initial=0)
         seen = wrong.sum(axis=1)
         extra, more = np.maximum(top - 1, 0), np.maximum(seen - 1, 0)  # the first wrong answer is always the commonest
-        return np.asarray((extra + RIVAL * RIVAL_WEIGHT) / (more + RIVAL_WEIGHT))
+        usual = (extra.sum() + RIVAL * RIVAL_WEIGHT) / (more.sum() + RIVAL_WEIGHT)
+        return np.asarray((extra + usual * RIVAL_WEIGHT) / (more + RIVAL_WEIGHT))
 
     def worth(self, stage: int, option: int, p: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
         """What an option is worth on each example where a draw is right with probability p: any shape x examples.

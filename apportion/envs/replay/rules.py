@@ -148,12 +148,14 @@ class Majority:
     votes: ClassVar[bool] = True
 
     def expected(self, recorded: Recorded, column: int, n: int) -> Floats:
-        """As `selection.majority`; questions with the same votes are computed once."""
+        """As `selection.majority`; questions with the same votes are computed once.
+
+        Raises:
+            RecordedError: no answers were recorded.
+        """
         samples = recorded.samples
-        if samples is None:
-            raise RecordedError(
-                f"{recorded.dataset!r} must hold answers for a vote, but has counts; choose any_correct."
-            )
+        if samples is None or (samples.answers == NONE).all():
+            raise RecordedError(f"{recorded.dataset!r} must hold answers for a vote, but has none; choose any_correct.")
         values = np.empty(len(recorded.questions))
         for question, (start, count) in enumerate(
             zip(samples.start[:, column], recorded.drawn[:, column], strict=True)

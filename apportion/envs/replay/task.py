@@ -26,7 +26,7 @@ R = TypeVar("R", bound=Named)
 R_co = TypeVar("R_co", bound=Named, covariant=True)
 
 MOST_CONFIGURATIONS = 2_000_000
-ROUNDING = 1e-9  # by which a sum of prices may pass the budget
+ROUNDING = 1e-9  # of a draw, or of the budget: by which a sum of prices may pass it
 
 
 class Option(NamedTuple):
@@ -130,7 +130,7 @@ def stage(
             kept.append(column)
     if not options:
         raise RecordedError(
-            f"one draw of some model of {name!r} must cost at most {budget:g}, but the cheapest costs "
+            f"one draw of some model of {name!r} must cost at most {max(shares) * budget:g}, but the cheapest costs "
             f"{min(prices.values()):g}; raise the budget."
         )
     own = np.array([prices[model] for model in models])
@@ -181,7 +181,7 @@ class Task(ABC):
         if size > MOST_CONFIGURATIONS:
             raise RecordedError(f"a task must have at most {MOST_CONFIGURATIONS} configurations, got {size}; cut some.")
         every = np.array(list(product(*(range(len(own.options)) for own in self.stages))))
-        within = every[self.cost(every) <= self.budget + ROUNDING]
+        within = every[self.cost(every) <= self.budget * (1 + ROUNDING)]
         if not len(within):
             raise RecordedError(f"a configuration must cost at most {self.budget:g}, but none does; raise the budget.")
         return np.asarray(within)

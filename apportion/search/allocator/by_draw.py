@@ -16,7 +16,7 @@ from apportion.search.market import Floats, Ints, Market
 
 SAMPLES = 64  # of the posterior; the decision's loss is a mean over them
 START = 4  # first draws of each arm, on as many examples
-BATCH, GROWTH = 16, 0.12  # draws bought before the model is fitted again: so many, or this share of those bought
+BATCH, GROWTH = 16, 0.15  # draws bought before the model is fitted again: so many, or this share of those bought
 WHOLE = 6  # every so many rounds all configurations are looked at; in between only those that might be the best
 GAIN = 0.0005  # accuracy that the search stops at, when knowing all about the examples is expected to gain no more
 PATIENCE = 3  # rounds in a row in which it must be: a mean over samples errs
@@ -77,7 +77,7 @@ def search_by_draw(market: Market, rng: np.random.Generator) -> None:
         settled = settled + 1 if lost.mean() < GAIN else 0
         if settled == PATIENCE or not lost.any():
             return
-        contenders = asked[values.max(axis=0) >= values[:, at].min()]
+        contenders = asked[values.max(axis=0) >= values[:, at].mean()]
         rivals = np.bincount(values.argmax(axis=1), weights=lost / lost.sum(), minlength=len(rows))
         gain = _gain(market, belief, arms, rows, {at: 0.5} | {int(c): rivals[c] / 2 for c in np.flatnonzero(rivals)})
         if not _buy(market, gain):

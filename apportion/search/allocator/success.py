@@ -64,6 +64,7 @@ class SuccessModel:
         if drawn.sum() > self._scaled_at * RESCALED:
             self._scaled_at = float(drawn.sum())
             self._rescale(right, drawn)
+        self._missed[:, right > 0], self._hopeless[right > 0] = np.inf, 0.0
 
     def sample(self, k: int, rng: np.random.Generator, models: Ints) -> NDArray[np.float32]:
         """Draw k joint samples of the success probabilities of some models: k x models x examples, in single precision.

@@ -1,0 +1,114 @@
+"""Races: every run is made once and kept, a spoilt file is refused, and one run may serve two names."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing.dummy
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from apportion.bench.searchers import race as module
+from apportion.bench.searchers.race import Job, Run, race, read
+from apportion.errors import RecordedError
+from tests.bench.searchers.test_command import write_tasks
+
+pytest.importorskip("pyarrow")
+Asked = list[tuple[str, bool]]
+
+
+@pytest.fixture
+def task(tmp_path: Path) -> str:
+    return write_tasks(tmp_path)[0]
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> list[Job]:
+    """Jobs that were run, in a thread instead of a process."""
+    jobs: list[Job] = []
+    run: Callable[[Job], Run] = module.run
+
+    def noted(job: Job) -> Run:
+        jobs.append(job)
+        return run(job)
+
+    monkeypatch.setattr(module, "run", noted)
+    monkeypatch.setattr(module, "multiprocessing", SimpleNamespace(get_context=lambda method: multiprocessing.dummy))
+    monkeypatch.setattr(sys, "stdout", sys.stdout)  # put back afterwards, as is the number of threads
+    monkeypatch.setitem(os.environ, "OMP_NUM_THREADS", "1")
+    return jobs
+
+
+def sought(task: str, samplers: Asked, out: Path | None, seeds: int = 2) -> list[Run]:
+    runs = race([task], samplers, seeds, "draws", out, workers=1)
+    return sorted(runs, key=lambda own: (own.job.sampler, own.job.bank, own.job.seed))
+
+
+def test_runs_are_resumed_from_the_file(task: str, made: list[Job], tmp_path: Path) -> None:
+    out = tmp_path / "runs.jsonl"
+    first = sought(task, [("random", False)], out)
+    assert len(made) == len(read(out)) == 2
+    assert sorted(read(out), key=lambda own: own.job.seed) == first  # nothing is lost in writing
+    both = sought(task, [("random", False), ("grid", True)], out, seeds=3)
+    assert [job for job in made[2:] if job.sampler == "random"] == [Job(task, "random", 2, "draws", bank=False)]
+    assert len(made) == 2 + 1 + 3 and len(both) == 6
+    assert both[3:5] == first
+    assert sought(task, [("random", False), ("grid", True)], out, seeds=3) == both and len(made) == 6
+
+
+def test_a_run_is_the_same_where_it_is_made_again(task: str, made: list[Job]) -> None:
+    first, again = (sought(task, [("random", True)], None) for _ in range(2))
+    assert [replace(own, seconds=0) for own in first] == [replace(own, seconds=0) for own in again]
+    assert len(made) == 4
+
+
+def test_other_jobs_of_the_file_are_left_alone(task: str, made: list[Job], tmp_path: Path) -> None:
+    out = tmp_path / "runs.jsonl"
+    sought(task, [("random", False), ("random", True)], out)
+    (run,) = sought(task, [("random", False)], out, seeds=1)
+    assert run.job == Job(task, "random", 0, "draws", bank=False)
+    assert len(read(out)) == len(made) == 4
+
+
+SPOILT: dict[str, Callable[[str], str]] = {
+    "cut": lambda line: line[:-30],
+    "empty": lambda line: "",
+    "no object": lambda line: "[]",
+    "lacks a field": lambda line: json.dumps({k: v for k, v in json.loads(line).items() if k != "optimum"}),
+    "has one too many": lambda line: json.dumps({**json.loads(line), "more": 1}),
+    "no job": lambda line: json.dumps({**json.loads(line), "job": {"task": "t"}}),
+    "a lead too short": lambda line: json.dumps({**json.loads(line), "leads": [[1, 2]]}),
+}
+
+
+@pytest.mark.parametrize("kind", SPOILT)
+def test_a_spoilt_line_is_refused_with_its_number(kind: str, task: str, made: list[Job], tmp_path: Path) -> None:
+    out = tmp_path / "runs.jsonl"
+    sought(task, [("random", False)], out)
+    first, second = out.read_text().splitlines()
+    text = "\n".join([first, SPOILT[kind](second), first]) + "\n"
+    out.write_text(text)
+    with pytest.raises(RecordedError, match=r"runs\.jsonl must be a run, but line 2 is not; delete it"):
+        sought(task, [("random", False)], out)
+    assert out.read_text() == text and len(made) == 2
+
+
+@pytest.mark.parametrize("name", ["allocator", "racing"])
+def test_who_spends_by_the_draw_runs_once_for_both_names(name: str, task: str, made: list[Job], tmp_path: Path) -> None:
+    out = tmp_path / "runs.jsonl"
+    runs = sought(task, [(name, False), (name, True)], out, seeds=1)
+    assert made == [Job(task, name, 0, "draws", bank=False)] and len(read(out)) == 1
+    assert [own.job.bank for own in runs] == [False, True]
+    assert replace(runs[0], job=runs[1].job) == runs[1]
+    assert sought(task, [(name, True)], out, seeds=1) == runs[1:] and len(made) == 1
+
+
+def test_who_spends_by_the_trial_runs_for_each_name(task: str, made: list[Job]) -> None:
+    alone, banked = sought(task, [("random", False), ("random", True)], None, seeds=1)
+    assert [job.bank for job in made] == [False, True]
+    assert banked.spent < alone.spent

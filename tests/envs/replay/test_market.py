@@ -1,0 +1,294 @@
+"""A market asks for what is drawn and for nothing else, and its draws are the recorded ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from itertools import pairwise
+from statistics import mean
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from apportion.envs.replay.composed import Composed
+from apportion.envs.replay.market import RIVAL, Currency, Market, Spent
+from apportion.envs.replay.rules import RULES, Verified
+from apportion.envs.replay.task import stage
+from tests.envs.replay.tables import some
+
+EXAMPLES = 6
+CURRENCIES: list[Currency] = ["draws", "cost"]
+Buy = Callable[[Market], object]
+
+
+@cache
+def task(trials: int = 1000) -> Composed:
+    """Two stages whose models have 6 draws of 7 and 8 questions; the budget leaves some configurations out."""
+    prices, shares = {"m0": 1.0, "m1": 1.5}, [0.1, 0.2, 0.4, 0.6, 1.0]
+    rules = [RULES["any_correct"], Verified(0.8, 0.6)]
+    one = stage("one", some(3, 7, 2, 6), "", prices, rules, 10.0, shares)
+    two = stage("two", some(4, 8, 2, 6), "", prices, [RULES["majority"]], 10.0, shares)
+    return Composed("t", (one, two), 10.0, EXAMPLES, trials)
+
+
+CONFIGURATION = st.integers(0, len(task().configurations) - 1)
+
+
+def draws(configuration: int) -> dict[tuple[int, int], int]:
+    """Draws an example, by stage and model."""
+    own = task()
+    chosen = [own.stages[s].options[o] for s, o in enumerate(own.configurations[configuration])]
+    return {(s, option.arm): option.n for s, option in enumerate(chosen)}
+
+
+def unit(stage_model: tuple[int, int], currency: Currency) -> float:
+    s, m = stage_model
+    return 1.0 if currency == "draws" else float(task().stages[s].prices[m])
+
+
+@pytest.mark.parametrize("currency", CURRENCIES)
+@pytest.mark.parametrize("trials", [1, 7])
+def test_the_cap_is_what_random_configurations_cost(currency: Currency, trials: int) -> None:
+    own = task(trials)
+    costs = [sum(n * unit(arm, currency) for arm, n in draws(c).items()) for c in range(len(own.configurations))]
+    market = Market(own, 0, currency)
+    assert market.prices.tolist() == pytest.approx(costs)
+    assert market.cap == pytest.approx(mean(costs) * EXAMPLES * trials)
+
+
+def test_arms() -> None:
+    market = Market(task(), 0, "cost")
+    assert [arm[:4] for arm in market.arms] == [(0, 0, 1.0, 1.0), (0, 1, 1.5, 1.5), (1, 0, 1.0, 1.0), (1, 1, 1.5, 1.5)]
+    assert [arm.price for arm in Market(task(), 0).arms] == [1.0] * 4
+    assert [arm.size for arm in Market(task(), 0).arms] == [1.0, 1.5, 1.0, 1.5]
+    assert [arm.most for arm in market.arms] == [6, 6, 6, 6]
+    for s in (0, 1):
+        assert [market.arms[market.arm(s, option)][:2] for option in market.options(s)] == [
+            (s, option.arm) for option in market.options(s)
+        ]
+
+
+@settings(max_examples=40)
+@given(st.lists(CONFIGURATION, min_size=1, max_size=6), st.sampled_from(CURRENCIES))
+def test_every_trial_is_paid_anew_without_the_bank(configurations: list[int], currency: Currency) -> None:
+    market = Market(task(), 0, currency)
+    for configuration in configurations:
+        before = market.spent
+        market.measure(configuration)
+        price = sum(EXAMPLES * n * unit(arm, currency) for arm, n in draws(configuration).items())
+        assert market.spent - before == pytest.approx(price)
+    assert market.trials == len(configurations)
+
+
+@settings(max_examples=40)
+@given(st.lists(CONFIGURATION, min_size=1, max_size=6), st.sampled_from(CURRENCIES))
+def test_with_the_bank_only_what_lacks_is_paid(configurations: list[int], currency: Currency) -> None:
+    market = Market(task(), 0, currency, bank=True)
+    most: dict[tuple[int, int], int] = {}
+    found: dict[int, float] = {}
+    for configuration in configurations:
+        value = market.measure(configuration)
+        most |= {arm: max(n, most.get(arm, 0)) for arm, n in draws(configuration).items()}
+        assert market.spent == pytest.approx(sum(EXAMPLES * n * unit(arm, currency) for arm, n in most.items()))
+        assert found.setdefault(configuration, value) == value, "the same draws are used again"
+    assert market.trials == len(configurations)
+
+
+def test_without_the_bank_draws_are_new_ones() -> None:
+    market = Market(task(), 0)
+    assert len({market.measure(0) for _ in range(20)}) > 1
+
+
+def test_a_seed_gives_the_same_draws() -> None:
+    everyone = np.arange(EXAMPLES)
+    runs = []
+    for seed in (5, 5, 6):
+        market = Market(task(), seed)
+        measured = [market.measure(c) for c in (0, 9, 0)]
+        bought = [market.buy(arm, everyone).tolist() for arm in (0, 1, 2, 3, 3)]
+        runs.append((measured, bought, market.score(11, everyone).tolist(), market.split.questions.tolist()))
+    assert runs[0] == runs[1] != runs[2]
+
+
+def test_what_is_bought_first_changes_no_draw() -> None:
+    one, other = Market(task(), 1), Market(task(), 1)
+    other.measure(3)
+    other.buy(3, np.array([1]))
+    assert one.buy(0, np.arange(EXAMPLES)).tolist() == other.buy(0, np.arange(EXAMPLES)).tolist()
+
+
+def test_all_draws_of_an_example_are_those_recorded() -> None:
+    market = Market(task(), 2)
+    for arm in range(4):
+        own = market.task.stages[market.arms[arm].stage]
+        questions = market.split.questions[market.arms[arm].stage]
+        bought = np.array([market.buy(arm, np.arange(EXAMPLES)) for _ in range(6)])
+        assert (
+            bought.sum(axis=0).tolist() == own.recorded.correct[questions, own.columns[market.arms[arm].model]].tolist()
+        )
+        assert market.right[arm].tolist() == bought.sum(axis=0).tolist()
+    assert len(set(map(tuple, market.split.questions.T.tolist()))) == EXAMPLES
+
+
+def test_no_draw_after_the_last() -> None:
+    market = Market(task(), 0)
+    for _ in range(6):
+        market.buy(3, np.array([2]))
+    spent = market.spent
+    with pytest.raises(ValueError, match="an example of arm 3 must have a draw left, but all 6 are bought"):
+        market.buy(3, np.array([1, 2]))
+    assert market.spent == spent == 6 and market.drawn[3].tolist() == [0, 0, 6, 0, 0, 0]
+
+
+def books(market: Market) -> tuple[object, ...]:
+    return market.spent, market.trials, market.drawn.tolist(), market.right.tolist()
+
+
+def dearest(market: Market) -> int:
+    return int(market.prices.argmax())
+
+
+REFUSED: dict[str, Buy] = {
+    "measure": lambda market: market.measure(dearest(market)),
+    "score": lambda market: market.score(dearest(market), np.arange(EXAMPLES)),
+    "buy": lambda market: market.buy(0, np.arange(EXAMPLES)),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+@pytest.mark.parametrize("bank", [False, True])
+def test_beyond_the_cap_nothing_is_bought(name: str, *, bank: bool) -> None:
+    market, other = Market(task(1), 4, bank=bank), Market(task(1), 4, bank=bank)
+    market.cap = other.cap = 8.0
+    assert market.buy(0, np.array([0, 1, 2])).tolist() == other.buy(0, np.array([0, 1, 2])).tolist()
+    before = books(market)
+    with pytest.raises(Spent):
+        REFUSED[name](market)
+    assert books(market) == before
+    assert market.buy(0, np.arange(5)).tolist() == other.buy(0, np.arange(5)).tolist(), "what can be paid still is"
+    assert market.spent == 8.0
+    with pytest.raises(Spent):
+        market.buy(1, np.array([0]))
+
+
+def test_a_refused_trial_banks_nothing() -> None:
+    market = Market(task(1), 0, bank=True)
+    cheapest = int(market.prices.argmin())
+    market.cap = EXAMPLES * market.prices[cheapest]
+    with pytest.raises(Spent):
+        market.measure(dearest(market))
+    market.measure(cheapest)
+    assert market.spent == market.cap
+
+
+@settings(max_examples=40)
+@given(st.data(), st.sampled_from(CURRENCIES))
+def test_scores_and_single_draws_share_their_books(data: st.DataObject, currency: Currency) -> None:
+    market = Market(task(), 3, currency)
+    own = np.zeros((4, EXAMPLES), dtype=int)
+    for _ in range(data.draw(st.integers(1, 6))):
+        examples = np.array(data.draw(st.lists(st.integers(0, EXAMPLES - 1), min_size=1, unique=True)))
+        if data.draw(st.booleans()):
+            arm = data.draw(st.integers(0, 3))
+            if (own[arm, examples] < market.arms[arm].most).all():
+                market.buy(arm, examples)
+                own[arm, examples] += 1
+        else:
+            configuration = data.draw(CONFIGURATION)
+            market.score(configuration, examples)
+            for (s, m), n in draws(configuration).items():
+                own[2 * s + m, examples] = np.maximum(own[2 * s + m, examples], n)
+        assert market.drawn.tolist() == own.tolist()
+        each = [unit(arm, currency) for arm in ((0, 0), (0, 1), (1, 0), (1, 1))]
+        assert market.spent == pytest.approx(float(own.sum(axis=1) @ each))
+    fresh = Market(task(), 3)
+    for arm, e in zip(*np.nonzero(own), strict=True):
+        right = [bool(fresh.buy(int(arm), np.array([e]))[0]) for _ in range(own[arm, e])]
+        assert market.right[arm, e] == sum(right)
+
+
+@pytest.mark.parametrize("bank", [False, True])
+@pytest.mark.parametrize("configuration", [0, 13, 27, 41, -1])
+def test_what_is_measured_is_the_value_but_for_chance(configuration: int, *, bank: bool) -> None:
+    own, differences = task(), []
+    row = own.configurations[[configuration]]
+    for seed in range(300):
+        market = Market(own, seed, bank=bank)
+        differences.append(market.measure(configuration) - own.value(row, market.split)[0])
+    assert np.std(differences) > 0
+    assert abs(np.mean(differences)) < 4 * np.std(differences) / np.sqrt(len(differences))
+
+
+def test_the_value_of_a_split_is_the_truth_but_for_chance() -> None:
+    own = task()
+    values = np.array([own.value(own.configurations, Market(own, seed).split) for seed in range(300)])
+    wrong = np.abs(values.mean(axis=0) - own.truth)
+    assert (wrong < 4.5 * values.std(axis=0) / np.sqrt(len(values)) + 1e-9).all()
+
+
+def test_a_lead_is_noted_when_it_changes() -> None:
+    market = Market(task(), 0)
+    market.lead(3)
+    market.buy(0, np.array([0]))
+    market.lead(3, 0.5)
+    market.lead(3, 0.5)
+    market.measure(0)
+    market.lead(3, 0.5)
+    market.lead(4, 0.5)
+    market.lead(3, 0.5)
+    assert [(lead.configuration, lead.trials) for lead in market.leads] == [(3, 0), (3, 0), (4, 1), (3, 1)]
+    assert [lead.spent for lead in market.leads] == [0, 1, market.spent, market.spent]
+
+
+def test_a_lead_of_no_known_chance_is_noted_once() -> None:
+    market = Market(task(), 0)
+    for configuration in (3, 3, 3, 4, 4):
+        market.lead(configuration)
+        market.buy(0, np.array([len(market.leads)]))
+    assert [lead.configuration for lead in market.leads] == [3, 4]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_rival_is_the_commonest_wrong_answer(seed: int) -> None:
+    market = Market(task(), seed)
+    unknown = market.rival(2)
+    assert unknown.tolist() == pytest.approx([RIVAL] * EXAMPLES), "nothing is known"
+    for n in range(6):
+        market.buy(2, np.arange(n + 1))
+    drawn = market.task.stages[1].drawn(0, market.split.questions[1], np.random.default_rng([seed, 3, 0]))
+    seen = []
+    for e, n in enumerate(market.drawn[2]):
+        wrong = [a for a, right in zip(drawn.answers[e, :n], drawn.correct[e, :n], strict=True) if not right and a >= 0]
+        top = max((wrong.count(a) for a in wrong), default=1)
+        seen.append((max(len(wrong) - 1, 0), top - 1))  # further wrong answers, and further ones of the commonest
+    rival = market.rival(2)
+    assert len(set(seen)) >= 2 and ((rival > 0) & (rival < 1)).all()
+    for (more, extra), own in zip(seen, rival, strict=True):
+        for (other_more, other_extra), other in zip(seen, rival, strict=True):
+            assert (own == other) or (more, extra) != (other_more, other_extra)
+            assert (own < other) or more != other_more or extra >= other_extra
+            assert (own <= other) or extra != 0 or other_extra != 0 or more < other_more
+
+
+def test_worth_is_that_of_the_rule() -> None:
+    market = Market(task(), 8)
+    p = np.linspace(0, 1, 3 * EXAMPLES).reshape(3, EXAMPLES)
+    market.buy(2, np.arange(EXAMPLES))
+    for s in (0, 1):
+        for number, option in enumerate(market.options(s)):
+            rule = task().stages[s].rules[option.rule]
+            rival = market.rival(market.arm(s, option)) if s else np.zeros(EXAMPLES)
+            assert (market.worth(s, number, p) == rule.worth(p, option.n, rival)).all()
+            assert market.option(s, number) == option
+    worth = [[market.worth(0, n, p) for n, o in enumerate(market.options(0)) if (o.arm, o.rule) == (0, 0)]]
+    assert all((more >= fewer).all() for own in worth for fewer, more in pairwise(own))
+
+
+def test_random_parts_are_for_stages_that_depend_on_each_other() -> None:
+    market = Market(task(), 0)
+    assert market.independent
+    with pytest.raises(TypeError, match="must depend on each other, but do not; use `worth`"):
+        market.scores(np.array([0]), np.random.default_rng(0))
+    assert market.spent == 0

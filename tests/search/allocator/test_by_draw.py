@@ -1,0 +1,211 @@
+"""Spending by the draw finds what is best, stops early, and buys the draws that say most of the choice."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import cast
+
+import numpy as np
+import pytest
+
+from apportion.envs.replay.composed import Composed
+from apportion.envs.replay.market import Currency, Market, Spent
+from apportion.envs.replay.recorded import Recorded
+from apportion.envs.replay.rules import RULES
+from apportion.envs.replay.task import stage
+from apportion.search import market as protocol
+from apportion.search.allocator import by_draw
+from apportion.search.allocator.by_draw import Belief, _buy, _gain, _leader, search_by_draw
+from apportion.search.market import Floats
+from tests.bench.searchers.easy import best, easy, searched
+
+QUESTIONS, SAMPLES = 40, 20
+
+
+def rivals(
+    shares: Mapping[str, float | Floats], prices: Mapping[str, float], search: int = 40, most: int = 1
+) -> Composed:
+    """A task of one stage, whose models are right on shares of their draws, more on easier questions."""
+    ease = np.linspace(0.4, 1.6, QUESTIONS)
+    right = np.column_stack([np.clip(np.rint(ease * SAMPLES * own), 0, SAMPLES) for own in shares.values()]).astype(int)
+    questions = tuple(f"{q:02}" for q in range(QUESTIONS))
+    pairs = tuple(("", model) for model in shares)
+    table = Recorded("rivals", questions, pairs, np.full(right.shape, SAMPLES), right, None)
+    own = stage("answer", table, "", prices, [RULES["any_correct"]], 4.0, (0.25, 0.5, 1.0), most)
+    return Composed("rivals", (own,), budget=4.0, search=search, trials=60)
+
+
+@pytest.mark.parametrize("currency", ["draws", "cost"])
+@pytest.mark.parametrize("stages", [1, 2])
+@pytest.mark.parametrize("seed", range(5))
+def test_the_clearly_best_is_found_for_a_small_share_of_the_cap(stages: int, seed: int, currency: Currency) -> None:
+    market = Market(easy(stages), seed, currency)
+    assert searched(search_by_draw, market, seed)  # it stops by itself
+    assert market.leads[-1].configuration == best(market)
+    assert market.spent < 0.05 * market.cap
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_of_each_lead_a_probability_is_stated(seed: int) -> None:
+    market = Market(easy(2), seed)
+    searched(search_by_draw, market, seed)
+    assert all(0.0 <= lead.sure <= 1.0 for lead in market.leads)
+    assert market.leads[-1].sure > 0.8
+
+
+def test_the_stated_probability_takes_the_examples_for_a_sample(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each model is good at questions of its own, so that it hangs on the examples which of them is better."""
+    first = np.arange(QUESTIONS) % 20 < 11
+    shares: dict[str, float | Floats] = {"one": np.where(first, 2.0, 0.0), "other": np.where(first, 0.0, 2.0)}
+    said = []
+    for spread in (by_draw.SPREAD, 1e9):  # the second weighs all examples alike
+        monkeypatch.setattr(by_draw, "SPREAD", spread)
+        markets = [Market(rivals(shares, {"one": 1.0, "other": 1.0}, most=4), seed) for seed in range(8)]
+        assert all(searched(search_by_draw, market, seed) for seed, market in enumerate(markets))
+        said.append(np.mean([market.leads[-1].sure for market in markets]))
+    assert said[0] < said[1] - 0.04
+
+
+def test_a_seed_gives_the_same_search() -> None:
+    runs = []
+    for seed in (3, 3, 4):
+        market = Market(easy(2), 0)
+        searched(search_by_draw, market, seed)
+        runs.append((market.leads, market.drawn.tolist()))
+    assert runs[0] == runs[1] != runs[2]
+
+
+@pytest.mark.parametrize("search", [1, 3, 40])
+def test_it_ends_even_if_it_is_never_content(search: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(by_draw, "GAIN", 0.0)
+    market = Market(rivals({"one": 0.50, "other": 0.52}, {"one": 1.0, "other": 1.0}, search, most=4), 0)
+    assert searched(search_by_draw, market)
+    assert market.drawn.max() <= 4 and market.spent == market.drawn.sum() <= market.cap
+
+
+def test_it_stops_sooner_where_less_is_at_stake(monkeypatch: pytest.MonkeyPatch) -> None:
+    spent = []
+    for gain in (1.0, 0.02, 0.0):
+        monkeypatch.setattr(by_draw, "GAIN", gain)
+        market = Market(rivals({"one": 0.50, "other": 0.52}, {"one": 1.0, "other": 1.0}, most=4), 0)
+        searched(search_by_draw, market)
+        spent.append(market.spent)
+    rounds = by_draw.PATIENCE - 1  # of the least batch, after the first draws
+    assert spent[0] == 2 * by_draw.START + rounds * by_draw.BATCH < spent[1] < spent[2]
+
+
+@pytest.mark.parametrize("currency", ["draws", "cost"])
+@pytest.mark.parametrize("trials", [1, 2])
+def test_the_cap_is_kept_and_its_exception_goes_through(trials: int, currency: Currency) -> None:
+    market = Market(easy(2, trials), 0, currency)
+    market.cap = min(market.cap, 60.0)
+    with pytest.raises(Spent):
+        search_by_draw(market, np.random.default_rng(0))
+    assert 0 < market.spent <= market.cap and market.leads
+
+
+def test_one_configuration_needs_no_more_than_the_first_draws() -> None:
+    market = Market(rivals({"only": 0.5}, {"only": 4.0}), 0)
+    assert len(market.configurations) == 1 and searched(search_by_draw, market)
+    assert market.drawn.sum() == by_draw.START and market.leads[-1].sure == 1.0
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_close_rivals_are_asked_more_than_what_is_clearly_worse(seed: int) -> None:
+    shares = {"first": 0.62, "second": 0.56, "poor": 0.05, "poorer": 0.03}
+    market = Market(rivals(shares, dict.fromkeys(shares, 4.0)), seed)
+    searched(search_by_draw, market, seed)
+    drawn = market.drawn.sum(axis=1)
+    assert drawn[:2].min() >= 2 * drawn[2:].max()
+
+
+def test_where_two_cells_say_the_same_the_cheaper_is_bought() -> None:
+    prices = {"dear": 2.0, "cheap": 1.0}
+    for currency, cheap in (("cost", 1.0), ("draws", 0.0)):
+        market = Market(rivals(dict.fromkeys(prices, 0.5), prices), 0, cast(Currency, currency))
+        gain = np.array([[1.0], [0.9]]) * np.linspace(1.0, 1.01, market.split.size)
+        assert _buy(market, gain)
+        assert market.drawn.sum() == by_draw.BATCH
+        assert market.drawn[1].sum() / market.drawn.sum() == cheap
+
+
+def test_what_gains_most_is_bought_where_draws_are_left() -> None:
+    market = Market(rivals({"a": 0.5, "b": 0.5}, {"a": 1.0, "b": 1.0}, most=2), 0)
+    gain = np.zeros(market.drawn.shape)
+    gain[0, :3], gain[1, 7] = 1.0, 0.5
+    for turn in (1, 2):
+        assert _buy(market, gain)
+        assert (market.drawn == turn * (gain > 0)).all()
+    assert not _buy(market, gain) and market.drawn.sum() == 8
+
+
+# --- one more draw, against what conditioning the samples says --------------------------------------------------------
+
+ARMS = [np.array([0, 1]), np.array([2, 3])]
+OPTIONS = [SimpleNamespace(arm=0), SimpleNamespace(arm=1), SimpleNamespace(arm=1)]
+ROWS = np.array([[0, 1], [2, 0], [1, 2]])
+
+
+def a_belief(samples: int = 6, examples: int = 3) -> Belief:
+    rng = np.random.default_rng(0)
+    p: list[Floats] = [rng.uniform(0.05, 0.95, (samples, 2, examples)) for _ in ARMS]
+    worth: list[Floats] = [np.stack([own[:, 0], own[:, 1] ** 2, 1 - (1 - own[:, 1]) ** 3], axis=1) for own in p]
+    return Belief(p, worth)
+
+
+def a_market(examples: int = 3) -> protocol.Market:
+    return cast(
+        protocol.Market, SimpleNamespace(drawn=np.zeros((4, examples), dtype=np.int64), options=lambda _: OPTIONS)
+    )
+
+
+def told(p: Floats, worth: Floats) -> float:
+    """By how much a draw lowers the variance of a worth: samples weighed by how likely they make what it said."""
+    expected = 0.0
+    for likely in (p, 1.0 - p):
+        mean = float((likely * worth).sum() / likely.sum())
+        expected += likely.mean() * float((likely * (worth - mean) ** 2).sum() / likely.sum())
+    return float(worth.var()) - expected
+
+
+def test_the_gain_is_the_variance_that_one_draw_is_expected_to_take() -> None:
+    belief = a_belief()
+    of = {0: 0.5, 2: 0.3}
+    expected = np.zeros((4, 3))
+    for configuration, weight in of.items():
+        for s, number in enumerate(ROWS[configuration]):
+            other = belief.worth[1 - s][:, ROWS[configuration][1 - s]].mean()
+            arm = OPTIONS[number].arm
+            for example in range(3):
+                variance = told(belief.p[s][:, arm, example], belief.worth[s][:, number, example])
+                expected[ARMS[s][arm], example] += weight * other**2 * variance
+    assert _gain(a_market(), belief, ARMS, ROWS, of) == pytest.approx(expected, rel=1e-6)
+    assert (expected[[0, 1, 3]] > 0).all() and (expected[2] == 0).all()
+
+
+def test_a_draw_that_is_sure_tells_nothing() -> None:
+    belief = a_belief()
+    belief.p[0][:, 0], belief.worth[0][:, 0] = 1.0, 1.0
+    assert _gain(a_market(), belief, ARMS, ROWS, {0: 1.0})[0] == pytest.approx(0.0, abs=1e-9)
+
+
+def test_values_are_products_of_means_over_examples() -> None:
+    belief = a_belief()
+    for number, (a, b) in enumerate(ROWS):
+        for sample in range(6):
+            expected = belief.worth[0][sample, a].mean() * belief.worth[1][sample, b].mean()
+            assert belief.values(ROWS)[sample, number] == pytest.approx(expected)
+    alike = [np.full((6, 3), 1 / 3)] * 2
+    assert belief.values(ROWS, alike) == pytest.approx(belief.values(ROWS))
+    first = [np.tile([1.0, 0.0, 0.0], (6, 1))] * 2
+    products = belief.worth[0][:, ROWS[:, 0], 0] * belief.worth[1][:, ROWS[:, 1], 0]
+    assert belief.values(ROWS, first) == pytest.approx(products)
+
+
+@pytest.mark.parametrize(("lead", "kept"), [(0.001, True), (0.5, False), (-0.1, True)])
+def test_the_leader_stays_where_another_leads_by_noise_only(lead: float, kept: bool) -> None:  # noqa: FBT001
+    noise = np.tile([0.3, -0.3], 32)
+    values = np.column_stack([np.full(64, 0.4), np.full(64, 0.2), 0.4 + lead + noise])
+    assert _leader(values, 0) == (0 if kept else 2)
+    assert _leader(values, None) == (2 if lead > 0 else 0)

@@ -1,0 +1,120 @@
+"""Spending by the example finds the best programs and tests of a small task, and buys nothing twice."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from apportion.envs.replay.market import Market, Spent
+from apportion.envs.replay.selected import Every, Selected
+from apportion.envs.replay.task import stage
+from apportion.search.allocator import allocate
+from apportion.search.allocator.by_example import FEWEST, _posterior, search_by_example
+from apportion.search.market import Ints
+from tests.bench.searchers.easy import searched
+from tests.envs.replay.test_selected import Table, task
+
+QUESTIONS, PROGRAMS, TESTS = 24, 4, 3
+
+
+@pytest.fixture(scope="module")
+def tests_tell() -> Selected:
+    """Correct programs pass the good tests and wrong ones seldom: more of both is clearly better."""
+    rng = np.random.default_rng(0)
+    tables: list[Table] = []
+    corrects: list[list[bool]] = []
+    for _ in range(QUESTIONS):
+        correct = (rng.random(PROGRAMS) < 0.5).tolist()
+        good = rng.random(TESTS) < 0.6
+        tables.append([[int(t and (right or rng.random() < 0.2)) for t in good] for right in correct])
+        corrects.append(correct)
+    return replace(task(tables, corrects), search=20, trials=80)
+
+
+def alone(search: int) -> Selected:
+    """One program and one test on each question, so that there is one configuration."""
+    own = task([[[1]]] * QUESTIONS, [[True], [False]] * (QUESTIONS // 2))
+    code, test = own.stages
+    rules = [code.rules[0]]
+    stages = (
+        stage("code", code.recorded, "", {"m": 1.0}, rules, 100, [0.01]),
+        stage("test", test.recorded, "", {"m": 1.0}, [Every()], 100, [0.01]),
+    )
+    return replace(own, stages=stages, search=search, trials=80)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_best_is_found_and_the_search_stops(tests_tell: Selected, seed: int) -> None:
+    market = Market(tests_tell, seed)
+    assert searched(allocate, market, seed)
+    assert tests_tell.truth[market.leads[-1].configuration] >= 0.99 * tests_tell.truth.max()
+    assert np.median(tests_tell.truth) < 0.8 * tests_tell.truth.max()  # so that this says something
+    assert market.spent < 0.05 * market.cap
+    assert all(0.0 <= lead.sure <= 1.0 for lead in market.leads)
+
+
+def test_everything_of_an_example_is_bought_once_and_no_fewer_than_a_few(tests_tell: Selected) -> None:
+    market = Market(tests_tell, 0)
+    asked: list[int] = []
+    scores = market.scores
+
+    def noted(examples: Ints, rng: np.random.Generator) -> object:
+        asked.extend(examples.tolist())
+        return scores(examples, rng)
+
+    market.scores = noted  # type: ignore[method-assign, assignment]
+    searched(search_by_example, market)
+    assert len(asked) == len(set(asked)) >= FEWEST
+    bought = np.isin(np.arange(market.split.size), asked)
+    assert (market.drawn == np.array([[PROGRAMS], [TESTS]]) * bought).all()
+    assert market.spent == market.drawn.sum()
+
+
+def test_a_seed_gives_the_same_search(tests_tell: Selected) -> None:
+    runs = []
+    for seed in (3, 3, 4):
+        market = Market(tests_tell, 0)
+        searched(search_by_example, market, seed)
+        runs.append((market.leads, market.drawn.tolist()))
+    assert runs[0] == runs[1] != runs[2]
+
+
+def test_the_cap_is_kept_and_its_exception_goes_through(tests_tell: Selected) -> None:
+    market = Market(tests_tell, 0)
+    market.cap = 60.0  # eight examples
+    with pytest.raises(Spent):
+        search_by_example(market, np.random.default_rng(0))
+    assert market.spent == 8 * (PROGRAMS + TESTS) and len(market.leads) == 1
+
+
+@pytest.mark.parametrize("search", [1, 2, 9])
+def test_it_ends_where_there_are_no_more_examples(tests_tell: Selected, search: int) -> None:
+    market = Market(replace(tests_tell, search=search), 0)
+    assert searched(search_by_example, market)
+    assert (market.drawn.T == [PROGRAMS, TESTS]).all()
+    assert not np.isnan(market.leads[-1].sure)
+
+
+@pytest.mark.parametrize("search", [1, 20])
+def test_one_configuration_is_the_best(search: int) -> None:
+    market = Market(alone(search), 0)
+    assert len(market.configurations) == 1 and searched(search_by_example, market)
+    assert market.leads[-1].configuration == 0 and market.leads[-1].sure == 1.0
+
+
+def test_the_posterior_is_that_of_independent_configurations_by_hand() -> None:
+    """Without correlations a posterior mean is the observed one, drawn to the level by its share of noise."""
+    rng = np.random.default_rng(0)
+    scores = np.array([0.2, 0.5, 0.6])[:, None] + rng.normal(0, 0.3, (3, 40))
+    apart = scores - scores.mean(axis=0)
+    noise = np.cov(apart) / 40
+    signal = apart.mean(axis=1).var() - np.diag(noise).mean()
+    assert signal > 0
+    prior = signal * np.eye(3)
+    inverse = np.linalg.inv(np.linalg.inv(prior) + np.linalg.inv(noise + 1e-6 * np.eye(3)))
+    expected = inverse @ np.linalg.inv(noise + 1e-6 * np.eye(3)) @ apart.mean(axis=1) + scores.mean()
+    samples = np.vstack([_posterior(scores, np.eye(3), np.random.default_rng(seed)) for seed in range(40)])
+    assert samples.mean(axis=0) == pytest.approx(expected, abs=0.003)
+    assert np.cov(samples.T) == pytest.approx(inverse, abs=2e-4)
