@@ -204,10 +204,13 @@ def _majorities(n: int) -> Floats:
     wins = np.where((x > 0) & (x >= y) & ((x > 1) | (y <= 1)), 1.0 / (1.0 + tied), 0.0)
     log = selection.log_factorials(n)
     ways = log[n] - log[x] - log[y] - log[z]
-    p, rival = np.meshgrid(np.linspace(0, 1, GRID), np.linspace(0, 1, GRID), indexing="ij")
-    shares = [p, (1.0 - p) * rival, (1.0 - p) * (1.0 - rival)]
-    log_p = sum(np.log(np.maximum(share, 1e-300))[..., None] * k for share, k in zip(shares, (x, y, z), strict=True))
-    return np.asarray(np.exp(log_p + ways) @ wins)
+    rival = np.linspace(0.0, 1.0, GRID)[:, None]
+    rows = []
+    for p in np.linspace(0.0, 1.0, GRID):  # one row at a time, for the memory
+        shares = (np.full_like(rival, p), (1.0 - p) * rival, (1.0 - p) * (1.0 - rival))
+        log_p = sum(np.log(np.maximum(share, 1e-300)) * k for share, k in zip(shares, (x, y, z), strict=True))
+        rows.append(np.exp(log_p + ways) @ wins)
+    return np.array(rows)
 
 
 RULES: Mapping[str, Rule] = {"any_correct": AnyCorrect(), "majority": Majority()}

@@ -64,24 +64,30 @@ def search_by_draw(market: Market, rng: np.random.Generator) -> None:
     every = np.arange(len(market.configurations))
     contenders, leader, settled = every, None, 0
     for turn in count():
-        asked = every if turn % WHOLE == 0 else contenders
+        whole = turn % WHOLE == 0 or settled == PATIENCE - 1  # what is stated at the end is of all configurations
+        asked = every if whole else contenders
         rows = market.configurations[asked]
         belief = _believe(market, rows, arms, models, rng)
         values = belief.values(rows)
         at = _leader(values, None if leader is None else int(np.searchsorted(asked, leader)))
         leader = int(asked[at])
-        weights = [rng.dirichlet(np.full(examples, SPREAD), SAMPLES) for _ in range(stages)]
-        over_all = belief.values(rows, weights)
-        market.lead(leader, float((over_all[:, at] >= NEAR * over_all.max(axis=1)).mean()))
+        if whole:
+            weights = [rng.dirichlet(np.full(examples, SPREAD), SAMPLES) for _ in range(stages)]
+            over_all = belief.values(rows, weights)
+            market.lead(leader, float((over_all[:, at] >= NEAR * over_all.max(axis=1)).mean()))
+        else:
+            market.lead(leader)
         lost = values.max(axis=1) - values[:, at]
         settled = settled + 1 if lost.mean() < GAIN else 0
-        if settled == PATIENCE or not lost.any():
+        if whole and (settled >= PATIENCE or len(every) == 1):
             return
         contenders = asked[values.max(axis=0) >= values[:, at].mean()]
-        rivals = np.bincount(values.argmax(axis=1), weights=lost / lost.sum(), minlength=len(rows))
+        rivals = np.bincount(values.argmax(axis=1), weights=lost / (lost.sum() or 1.0), minlength=len(rows))
         gain = _gain(market, belief, arms, rows, {at: 0.5} | {int(c): rivals[c] / 2 for c in np.flatnonzero(rivals)})
         if not _buy(market, gain):
-            return
+            if whole:
+                return
+            settled = PATIENCE - 1
 
 
 def _leader(values: Floats, leader: int | None) -> int:
