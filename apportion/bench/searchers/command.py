@@ -20,6 +20,7 @@ from apportion.bench.searchers.race import Run, race, task
 from apportion.bench.searchers.registry import searcher
 from apportion.envs.replay.market import Currency
 from apportion.errors import RecordedError
+from apportion.graphs.graph import escaped
 
 TOLD = 20  # times that progress is said
 COLUMNS = (
@@ -128,10 +129,10 @@ def _ranks_table(ranks: Mapping[str, Any], calibration: Mapping[str, Any]) -> Ta
 
 
 def _table(title: str, first: str, *others: str) -> Table:
-    table = Table(title=escape(title), title_justify="left", show_edge=False, pad_edge=False, min_width=len(title))
-    table.add_column(first)
+    table = Table(title=escape(escaped(title)), title_justify="left", show_edge=False, pad_edge=False)
+    table.add_column(first, no_wrap=True, min_width=9)
     for other in others:
-        table.add_column(other, justify="right", no_wrap=True)
+        table.add_column(other, justify="right")
     return table
 
 

@@ -5,12 +5,17 @@ It knows how a run is made and written, not what the figures are.
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import json
 import multiprocessing
 import os
+import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -19,10 +24,10 @@ from typing import NamedTuple
 import numpy as np
 
 from apportion.bench.searchers.registry import SPENDS_BY_THE_DRAW, searcher
-from apportion.bench.searchers.task_file import load
+from apportion.bench.searchers.task_file import digest, load
 from apportion.envs.replay.market import Currency, Market, Spent
 from apportion.envs.replay.task import Task
-from apportion.errors import RecordedError
+from apportion.errors import ApportionError, RecordedError
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,7 @@ class Run:
         tolerance: by which a value may fall short of it and still count as within 1 %.
         oracle: true value of the configuration that is best on the exact values of the search split.
         seconds: of the search.
+        digest: of the task file and its tables.
     """
 
     job: Job
@@ -80,6 +86,7 @@ class Run:
     oracle: float
     median: float
     seconds: float
+    digest: str = ""
 
 
 @cache
@@ -107,30 +114,31 @@ def run(job: Job) -> Run:
     median = float(np.median(truth))
     return Run(
         job, own.name, len(own.stages), market.cap, market.spent, market.trials, itself, leads, best, tolerance, oracle,
-        median, seconds,
+        median, seconds, digest(Path(job.task)),
     )  # fmt: skip
 
 
 def read(path: Path) -> list[Run]:
-    """Runs that were written.
+    """Runs that were written. A last line that was cut short, as by a full disk, is no run.
 
     Raises:
-        RecordedError: a line is no run.
+        RecordedError: it is no file of runs.
     """
+    try:
+        if not path.is_file():
+            raise RecordedError(f"{path} must be a file of runs, but it is none; name another.")
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecordedError(f"{path} must be a readable file of runs, but {error}; name another.") from None
     runs = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(lines[:-1], 1):
         try:
             record = json.loads(line)
             leads = [Led(float(at), float(value), sure, int(n)) for at, value, sure, n in record.pop("leads")]
             runs.append(Run(Job(**record.pop("job")), leads=leads, **record))
-        except (ValueError, TypeError, KeyError):
-            raise RecordedError(f"each line of {path} must be a run, but line {number} is not; delete it.") from None
+        except (ValueError, TypeError, KeyError, AttributeError):
+            raise RecordedError(f"each line of {path} must be a run, but line {number} is not; name another.") from None
     return runs
-
-
-def _quiet() -> None:
-    """What a searcher prints must not get into what the command prints."""
-    sys.stdout = sys.stderr
 
 
 def race(
@@ -146,21 +154,77 @@ def race(
     Args:
         samplers: names, each with whether the bank is offered.
         out: where runs are kept, a line each; None for nowhere.
+
+    Raises:
+        RecordedError: a searcher failed, the file cannot be written, or it holds runs of another task or table.
     """
     wanted: dict[Job, list[Job]] = {}
     for job in (Job(t, name, seed, currency, bank) for t in tasks for seed in range(seeds) for name, bank in samplers):
         # Who spends by the draw keeps every draw, so that the bank changes nothing: one run serves both.
         wanted.setdefault(replace(job, bank=job.bank and job.sampler not in SPENDS_BY_THE_DRAW), []).append(job)
-    known = {r.job: r for r in read(out)} if out is not None and out.exists() else {}
+    known = {} if out is None else _known(out, tasks)
     for job in wanted.keys() & known.keys():
         yield from (replace(known[job], job=asked) for asked in wanted[job])
     left = [job for job in wanted if job not in known]
-    if not left:
-        return
+    for result in _made(left, workers) if left else ():
+        if out is not None:
+            _write(out, result)
+        yield from (replace(result, job=asked) for asked in wanted[result.job])
+
+
+def _known(out: Path, tasks: Sequence[str]) -> dict[Job, Run]:
+    """Runs of these tasks that were written before; a torn end of the file is cut off."""
+    if not out.exists():
+        return {}
+    runs = read(out)
+    with contextlib.suppress(OSError):
+        whole = out.read_bytes()
+        if whole and not whole.endswith(b"\n"):
+            out.write_bytes(whole[: whole.rfind(b"\n") + 1])
+    digests = {path: digest(Path(path)) for path in tasks}
+    for own in runs:
+        if digests.get(own.job.task, own.digest) != own.digest:
+            raise RecordedError(f"{out} must hold runs of {own.job.task} as it is, but it changed; name another file.")
+    return {own.job: own for own in runs}
+
+
+def _made(jobs: Sequence[Job], workers: int | None) -> Iterator[Run]:
+    """Runs of jobs over processes, in the order in which they end."""
     os.environ["OMP_NUM_THREADS"] = "1"  # of the processes to come: threads on small arrays only wait for each other
-    with multiprocessing.get_context("spawn").Pool(workers, _quiet) as pool:
-        for result in pool.imap_unordered(run, left, chunksize=4):
-            if out is not None:
-                with out.open("a", encoding="utf-8") as lines:
-                    lines.write(json.dumps(asdict(result)) + "\n")
-            yield from (replace(result, job=asked) for asked in wanted[result.job])
+    count = min(workers or os.cpu_count() or 1, len(jobs))
+    with ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), _begin) as pool:
+        of = {pool.submit(run, job): job for job in jobs}
+        try:
+            for future in as_completed(of):
+                job = of[future]
+                try:
+                    result = future.result()
+                except (ApportionError, BrokenProcessPool):
+                    raise
+                except Exception as error:
+                    raise RecordedError(
+                        f"a searcher must end by itself or by `Spent`, but {job.sampler!r} raised "
+                        f"{type(error).__name__} on {job.task}, seed {job.seed}: {error}; mend it."
+                    ) from error
+                yield result
+        except BrokenProcessPool:
+            raise RecordedError("a searcher must not end its process, but one did; run them one by one.") from None
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _begin() -> None:
+    """A worker prints to stderr, leaves an interrupt to the command, and ends with it."""
+    os.dup2(2, 1)
+    sys.stdout = sys.stderr
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
+def _write(out: Path, result: Run) -> None:
+    try:
+        with out.open("a", encoding="utf-8") as lines:
+            lines.write(json.dumps(asdict(result)) + "\n")
+    except OSError as error:
+        raise RecordedError(f"runs must be written to {out}, but {error.strerror}; make room.") from None

@@ -6,6 +6,7 @@ It knows the keys and where the tables are, not what is done with a task.
 from __future__ import annotations
 
 import csv
+import hashlib
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -121,6 +122,18 @@ def load(path: Path) -> Task:
     except ValidationError as error:
         raise RecordedError("\n".join(str(root.problem(d["loc"], _said(d))) for d in error.errors())) from None
     return _composed(path.parent, spec) if spec.matrix is None else _selected(path.parent, spec, spec.matrix)
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a task file that loads, and of the files that it names, in hex."""
+    root, _ = yaml.read(path.read_bytes(), str(path))
+    spec = TaskSpec.model_validate(root.plain() if root else None)
+    named = [own.data for own in spec.stages.values()] + ([spec.matrix] if spec.matrix else [])
+    named += [own.prices for own in spec.stages.values() if isinstance(own.prices, str)]
+    whole = hashlib.sha256(path.read_bytes())
+    for name in dict.fromkeys(named):
+        whole.update((path.parent / name).read_bytes())
+    return whole.hexdigest()
 
 
 def _composed(folder: Path, spec: TaskSpec) -> Composed:

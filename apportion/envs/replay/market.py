@@ -105,7 +105,17 @@ class Market:
         return int(self.first[stage]) + option.arm
 
     def lead(self, configuration: int, sure: float = float("nan")) -> None:
-        """Say what the search would return now."""
+        """Say what the search would return now.
+
+        Raises:
+            ValueError: there is no such configuration, or the probability is none.
+        """
+        configuration, sure = int(configuration), float(sure)
+        if not 0 <= configuration < len(self.configurations) or not (np.isnan(sure) or 0.0 <= sure <= 1.0):
+            raise ValueError(
+                f"a lead must be one of {len(self.configurations)} configurations, with a probability from 0 to 1, got "
+                f"{configuration} and {sure}; mend the searcher."
+            )
         if not self.leads or self.leads[-1][1:3] != (configuration, sure):
             self.leads.append(Lead(self.spent, configuration, sure, self.trials))
 
