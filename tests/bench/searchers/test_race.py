@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import multiprocessing.dummy
 import os
-import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -38,8 +36,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[Job]:
         return run(job)
 
     monkeypatch.setattr(module, "run", noted)
-    monkeypatch.setattr(module, "multiprocessing", SimpleNamespace(get_context=lambda method: multiprocessing.dummy))
-    monkeypatch.setattr(sys, "stdout", sys.stdout)  # put back afterwards, as is the number of threads
+    monkeypatch.setattr(module, "ProcessPoolExecutor", lambda count, context, begin: ThreadPoolExecutor(count))
     monkeypatch.setitem(os.environ, "OMP_NUM_THREADS", "1")
     return jobs
 
@@ -93,7 +90,7 @@ def test_a_spoilt_line_is_refused_with_its_number(kind: str, task: str, made: li
     first, second = out.read_text().splitlines()
     text = "\n".join([first, SPOILT[kind](second), first]) + "\n"
     out.write_text(text)
-    with pytest.raises(RecordedError, match=r"runs\.jsonl must be a run, but line 2 is not; delete it"):
+    with pytest.raises(RecordedError, match=r"runs\.jsonl must be a run, but line 2 is not; name another"):
         sought(task, [("random", False)], out)
     assert out.read_text() == text and len(made) == 2
 
@@ -112,3 +109,40 @@ def test_who_spends_by_the_trial_runs_for_each_name(task: str, made: list[Job]) 
     alone, banked = sought(task, [("random", False), ("random", True)], None, seeds=1)
     assert [job.bank for job in made] == [False, True]
     assert banked.spent < alone.spent
+
+
+def test_runs_of_a_task_that_changed_are_refused(task: str, made: list[Job], tmp_path: Path) -> None:
+    out = tmp_path / "runs.jsonl"
+    sought(task, [("random", False)], out)
+    Path(task).write_text(Path(task).read_text() + "# other\n")
+    with pytest.raises(RecordedError, match=r"runs\.jsonl must hold runs of .* as it is, but it changed"):
+        sought(task, [("random", False)], out, seeds=3)
+
+
+@pytest.mark.parametrize("cut", [1, 50])
+def test_a_torn_end_of_the_file_is_made_again(cut: int, task: str, made: list[Job], tmp_path: Path) -> None:
+    out = tmp_path / "runs.jsonl"
+    sought(task, [("random", False)], out, seeds=3)
+    out.write_bytes(out.read_bytes()[:-cut])
+    assert len(sought(task, [("random", False)], out, seeds=3)) == 3
+    assert len(made) == 4
+    assert len(read(out)) == 3
+
+
+def test_a_searcher_that_raises_is_named(
+    task: str, made: list[Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "poor_searcher.py").write_text("def search(market, rng):\n    market.lead(-1)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(RecordedError, match=r"'poor_searcher:search' raised ValueError on .*, seed 0: a lead must be"):
+        sought(task, [("poor_searcher:search", False)], None, seeds=1)
+
+
+def test_a_searcher_that_ends_its_process_does_not_hang_the_race(
+    task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "ended_searcher.py").write_text("import os\n\n\ndef search(market, rng):\n    os._exit(3)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(os.environ, "OMP_NUM_THREADS", "1")
+    with pytest.raises(RecordedError, match="must not end its process"):
+        sought(task, [("ended_searcher:search", False)], None, seeds=2)
