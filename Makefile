@@ -3,7 +3,7 @@
 # make bench   the framework's own overhead, with nothing else running
 # make joint   experiments/joint: one study by four samplers at equal spend (half an hour)
 # make race    experiments/reinforce: samplers on synthetic problems, 30 seeds (hours; goes on where it stopped)
-# make searchers    experiments/searchers: the race of searchers on recorded outcomes (an hour; goes on where it stopped)
+# make searchers    experiments/searchers: the race of searchers on recorded outcomes (an hour at most; goes on where it stopped)
 # make clean   forget the demo's run; models and packages stay
 
 PYTHON ?= python3

@@ -71,7 +71,6 @@ class TaskSpec(_Spec):
 
     Attributes:
         matrix: asserts of the second stage that the programs of the first pass; None where stages are independent.
-        synthetic: must be true where a table was not recorded of real models; reports then say so.
     """
 
     name: Annotated[str, Field(min_length=1)]
@@ -81,7 +80,6 @@ class TaskSpec(_Spec):
     shares: Annotated[tuple[Share, ...], Field(min_length=1)]
     combine: Literal["all", "mean"] = "all"
     matrix: str | None = None
-    synthetic: bool = False
     stages: Annotated[dict[str, StageSpec], Field(min_length=1)]
 
     @model_validator(mode="after")
