@@ -3,7 +3,7 @@
 # make bench   the framework's own overhead, with nothing else running
 # make joint   experiments/joint: one study by four samplers at equal spend (half an hour)
 # make race    experiments/reinforce: samplers on synthetic problems, 30 seeds (hours; goes on where it stopped)
-# make searchers    experiments/searchers: the race of searchers on recorded outcomes (an hour at most; goes on where it stopped)
+# make searchers    experiments/searchers: the race of searchers on recorded outcomes (long; goes on where it stopped)
 # make clean   forget the demo's run; models and packages stay
 
 PYTHON ?= python3
@@ -52,10 +52,13 @@ race: .venv/test
 	$(BIN)/python experiments/reinforce/race.py --out experiments/reinforce/results.jsonl
 	$(BIN)/python experiments/reinforce/table.py experiments/reinforce/results.jsonl
 
-TASKS := $(wildcard experiments/searchers/tasks/*.yaml)
+TASKS := $(sort $(wildcard experiments/searchers/tasks/*.yaml))
 searchers: .venv/test
-	$(BIN)/apportion bench searchers $(TASKS) --samplers allocator,tpe,tpe+bank,random --seeds 100 --out runs/searchers.draws.jsonl --json
-	$(BIN)/apportion bench searchers $(TASKS) --samplers allocator,tpe --currency cost --seeds 100 --out runs/searchers.cost.jsonl --json
+	mkdir -p runs
+	$(BIN)/apportion bench searchers $(TASKS) --samplers allocator,allocator+bank,tpe,tpe+bank,random --seeds 100 --out runs/searchers.draws.jsonl --json > runs/searchers.draws.json
+	mv runs/searchers.draws.json experiments/searchers/results.json
+	$(BIN)/python experiments/searchers/table.py experiments/searchers/results.json
+	$(BIN)/apportion bench searchers $(TASKS) --samplers allocator,tpe --currency cost --seeds 100 --out runs/searchers.cost.jsonl
 
 .venv/bin/pip:
 	$(PYTHON) -m venv .venv

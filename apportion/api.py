@@ -13,6 +13,7 @@ import contextlib
 import io
 import threading
 from collections.abc import Callable, Coroutine, Sequence
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +30,9 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+    from apportion.build import Search
     from apportion.graphs.probabilistic import ProbabilisticGraph
+    from apportion.recording.replaying import Replayed
     from apportion.report.evolution import Evolution
 
 RUNS = Path("runs")
@@ -40,10 +43,20 @@ class Result:
 
     Attributes:
         summary: everything that is known of the run.
+        replayed: what a replay says of itself; None of a run whose models were asked.
     """
 
-    def __init__(self, summary: Summary) -> None:
+    def __init__(self, summary: Summary, replayed: Replayed | None = None) -> None:
         self.summary = summary
+        self.replayed = replayed
+
+    @classmethod
+    def of(cls, folder: RunFolder) -> Result:
+        """The result of an open run folder."""
+        from apportion.recording.replaying import replayed
+
+        summary = summarise(folder)
+        return cls(summary, replayed(folder, summary.ledger))
 
     @property
     def best(self) -> Trial | None:
@@ -152,7 +165,7 @@ class Result:
 
     def to_dict(self) -> dict[str, Any]:
         """What `apportion show --json` prints."""
-        return self.summary.to_dict()
+        return self.summary.to_dict() | ({"replayed": self.replayed._asdict()} if self.replayed else {})
 
     def to_frame(self) -> pd.DataFrame:
         """One row a trial: number, label, state, graph key, and mean, low and high of each metric. Needs `viz`."""
@@ -210,12 +223,15 @@ class Result:
 
         text = io.StringIO()
         show(self.summary, Console(file=text, width=160, color_system=None, force_jupyter=False))
-        return text.getvalue()
+        if self.replayed is None:
+            return text.getvalue()
+        return "\n".join((*self.replayed.origin, text.getvalue() + self.replayed.lack))
 
     def _repr_html_(self) -> str:
         from apportion.report.html import to_html
 
-        return to_html(self.summary)
+        said = (*self.replayed.origin, self.replayed.lack) if self.replayed else ()
+        return "".join(f"<p>{escape(line)}</p>" for line in said) + to_html(self.summary)
 
 
 class Task:
@@ -236,11 +252,7 @@ class Task:
         Raises:
             ApportionError: the folder is in use or of another task, the store or an evaluator failed.
         """
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            return asyncio.run(self.arun(out, on_trial))
-        return _in_thread(self.arun(out, on_trial))
+        return _finished(self.arun(out, on_trial))
 
     async def arun(
         self, out: Path | str | None = None, on_trial: Callable[[Trial], None] = lambda trial: None
@@ -249,14 +261,30 @@ class Task:
         from apportion.build import build
 
         folder = Path(out) if out is not None else RUNS / self.loaded.spec.name
-        search = build(self.loaded, folder)
-        search.study.on_trial = on_trial
-        try:
-            if not search.finished:
-                await search.run()
-            return Result(summarise(search.folder))
-        finally:
-            await search.close()
+        return await _searched(build(self.loaded, folder), on_trial)
+
+    def replay(
+        self,
+        recording: Path | str,
+        out: Path | str | None = None,
+        on_trial: Callable[[Trial], None] = lambda trial: None,
+    ) -> Result:
+        """`run` with every model answered from a recording: no server, no key and no model file are needed.
+
+        Args:
+            recording: a file of `apportion record`.
+            out: run folder; `runs/<name>-replay` if None.
+            on_trial: called with each trial when it is told.
+
+        Raises:
+            RecordedError: the file is no recording, or one of another task.
+            ApportionError: the folder is in use or of another task, the store or an evaluator failed.
+        """
+        from apportion.recording.replaying import replay
+        from apportion.recording.table import read
+
+        folder = Path(out) if out is not None else RUNS / f"{self.loaded.spec.name}-replay"
+        return _finished(_searched(replay(self.loaded, read(Path(recording)), folder), on_trial))
 
 
 def load(path: Path | str, overrides: Sequence[str] = ()) -> Task:
@@ -280,9 +308,29 @@ def open_run(folder: Path | str) -> Result:
     """
     run = RunFolder.view(Path(folder))
     try:
-        return Result(summarise(run))
+        return Result.of(run)
     finally:
         run.close()
+
+
+async def _searched(search: Search, on_trial: Callable[[Trial], None]) -> Result:
+    """Search to the end, unless that was done, and close."""
+    search.study.on_trial = on_trial
+    try:
+        if not search.finished:
+            await search.run()
+        return Result.of(search.folder)
+    finally:
+        await search.close()
+
+
+def _finished(work: Coroutine[Any, Any, Result]) -> Result:
+    """Run a coroutine to its end, also where an event loop runs already."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(work)
+    return _in_thread(work)
 
 
 def _in_thread(work: Coroutine[Any, Any, Result]) -> Result:

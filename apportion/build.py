@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from apportion.envs import parsers
-from apportion.envs.dispatch import Dispatcher
+from apportion.envs.dispatch import BACKOFF_S, Dispatcher
 from apportion.envs.endpoint import Endpoint
 from apportion.envs.environment import Environment
 from apportion.envs.limits import Allowance, Limits, Spend
@@ -43,7 +43,11 @@ LOCAL_QUEUE = 7
 
 @dataclass
 class Search:
-    """Everything of one run, wired up."""
+    """Everything of one run, wired up.
+
+    Attributes:
+        rates: speeds that are known beside those of the spec, so that they need not be probed.
+    """
 
     folder: RunFolder
     study: Study
@@ -52,6 +56,7 @@ class Search:
     forecast: Forecast
     allowance: Allowance
     spec: TaskSpec
+    rates: Mapping[str, Rates] = field(default_factory=dict)
 
     @property
     def finished(self) -> bool:
@@ -60,19 +65,29 @@ class Search:
         return outcome is not None and outcome["state"] == "done"
 
     async def run(self) -> Outcome:
-        """Probe what must be probed, then search and close.
+        """Search and close.
 
         Raises:
             ApportionError: the store or an evaluator failed, or a rate that is needed cannot be had.
+        """
+        async with self.session():
+            return await self.study.run()
+
+    @contextlib.asynccontextmanager
+    async def session(self) -> AsyncIterator[None]:
+        """What goes before buying and after it: a kill is written off, speeds are probed; the time is kept.
+
+        Raises:
+            ApportionError: the store failed, or a rate that is needed cannot be had.
         """
         trials = self.folder.trials
         lost = self.dispatcher.write_off()
         trials.log("start", possibly_billed=lost)
         try:
             rates = await self._rates()
-            self.benchmark.costs = costs(self._cards(), rates)
+            self.benchmark.costs = costs(_cards(self.dispatcher.endpoints), rates)
             self.forecast.rates = rates
-            return await self.study.run()
+            yield
         finally:
             trials.set_fact("elapsed_s", self.allowance.elapsed_s)
             trials.log("stop", elapsed_s=self.allowance.elapsed_s)
@@ -84,16 +99,13 @@ class Search:
         finally:
             self.folder.close()
 
-    def _cards(self) -> dict[str, ModelCard]:
-        return {name: endpoint.card for name, endpoint in self.dispatcher.endpoints.items()}
-
     async def _rates(self) -> dict[str, Rates]:
         """Rates of every model, given or, where latency is asked for, probed; empty if one of them cannot be had."""
-        known: dict[str, Rates] = {}
-        for name, model in self.spec.models.items():
-            if model.rates is not None:
-                known[name] = Rates(model.rates.prefill_tok_s, model.rates.decode_tok_s, model.concurrency)
-            elif _needs_latency(self.spec):  # a probe costs calls
+        known = given_rates(self.spec)
+        for name in self.spec.models if _needs_latency(self.spec) else ():
+            if name not in known and name in self.rates:
+                known[name] = self.rates[name]
+            elif name not in known:  # a probe costs calls
                 with contextlib.suppress(LimitReached):  # the study meets the same limit, and ends in good order
                     rates = await probe(self.dispatcher, name)
                     if rates is not None:
@@ -117,24 +129,46 @@ def build(loaded: LoadedSpec, out: Path) -> Search:
     spec = loaded.spec
     endpoints = endpoints_of(spec, loaded.path.parent)
     bank = loaded.resolve(spec.bank) if spec.bank else None
-    folder = RunFolder.start(out, fingerprint(loaded), bank)
+    return wired(loaded, RunFolder.start(out, fingerprint(loaded), bank), endpoints)
+
+
+def wired(
+    loaded: LoadedSpec,
+    folder: RunFolder,
+    endpoints: Mapping[str, Endpoint],
+    rates: Mapping[str, Rates] | None = None,
+    backoff_s: float = BACKOFF_S,
+) -> Search:
+    """Wire up a run in an open folder, which is closed if that fails.
+
+    Args:
+        endpoints: who answers, by model name.
+        rates: speeds that are known beside those of the spec.
+        backoff_s: first pause before a retry, in seconds.
+    """
+    spec = loaded.spec
     try:
         folder.trials.set_fact("plugins", [str(loaded.resolve(path).resolve()) for path in spec.plugins])
+        folder.trials.set_fact("task", str(loaded.path.resolve()))
+        folder.trials.set_fact("identities", {name: endpoint.identity for name, endpoint in endpoints.items()})
         allowance = _allowance(spec, folder)
-        dispatcher = Dispatcher(folder.calls, endpoints, allowance)
-        environment = Environment(stages_of(spec), dispatcher)
-        examples = _examples(loaded)
-        window = 2 * sum(model.concurrency for model in spec.models.values())
-        answers = {name: _answer(e.kind, e.options.model_dump()) for name, e in spec.evaluators.items()}
-        cards = {name: endpoint.card for name, endpoint in endpoints.items()}
-        forecast = Forecast(cards, guessed_lengths(spec, loaded.rows.search))
-        benchmark = Benchmark(environment, examples, answers, {}, window, forecast)
-        plan = _plan(spec, {name: len(split) for name, split in examples.items()})
+        dispatcher = Dispatcher(folder.calls, endpoints, allowance, backoff_s)
+        forecast = Forecast(_cards(endpoints), guessed_lengths(spec, loaded.rows.search))
+        benchmark = benchmark_of(loaded, dispatcher, forecast)
+        plan = _plan(spec, {name: len(split) for name, split in benchmark.splits.items()})
         study = Study(plan, benchmark, folder.trials, allowance)
     except BaseException:
         folder.close()
         raise
-    return Search(folder, study, dispatcher, benchmark, forecast, allowance, spec)
+    return Search(folder, study, dispatcher, benchmark, forecast, allowance, spec, rates or {})
+
+
+def benchmark_of(loaded: LoadedSpec, dispatcher: Dispatcher, forecast: Forecast | None = None) -> Benchmark:
+    """The examples of a task with its stages and evaluators, without costs."""
+    spec = loaded.spec
+    window = 2 * sum(model.concurrency for model in spec.models.values())
+    environment = Environment(stages_of(spec), dispatcher)
+    return Benchmark(environment, examples_of(loaded), evaluators_of(spec), {}, window, forecast)
 
 
 def stages_of(spec: TaskSpec) -> dict[str, Stage]:
@@ -159,6 +193,36 @@ def space_of(spec: TaskSpec) -> SearchSpace:
     """The search space that a spec describes."""
     stages = [stage.name for stage in spec.stages]
     return SearchSpace(tuple(_stage_space(stage, stages) for stage in spec.stages))
+
+
+def evaluators_of(spec: TaskSpec) -> dict[str, Evaluator]:
+    """The evaluators of a spec, by metric."""
+    return {name: _answer(e.kind, e.options.model_dump()) for name, e in spec.evaluators.items()}
+
+
+def examples_of(loaded: LoadedSpec) -> dict[str, list[Example]]:
+    """The examples of a task, by split."""
+    identity = loaded.spec.data.id
+    splits = {"search": loaded.rows.search, "validation": loaded.rows.validation, "test": loaded.rows.test}
+    return {name: [Example(str(row[identity]), row) for row in rows] for name, rows in splits.items()}
+
+
+def given_rates(spec: TaskSpec) -> dict[str, Rates]:
+    """Speeds that a spec gives, by model."""
+    return {
+        name: Rates(model.rates.prefill_tok_s, model.rates.decode_tok_s, model.concurrency)
+        for name, model in spec.models.items()
+        if model.rates is not None
+    }
+
+
+def gives_logprobs(model: ModelSpec) -> bool:
+    """Whether a model's server gives log-probabilities: llama.cpp does."""
+    return model.logprobs or model.gguf is not None
+
+
+def _cards(endpoints: Mapping[str, Endpoint]) -> dict[str, ModelCard]:
+    return {name: endpoint.card for name, endpoint in endpoints.items()}
 
 
 def _stage_space(stage: StageSpec, stages: list[str]) -> TemplateStage | SlotStage:
@@ -207,8 +271,7 @@ def _endpoint(name: str, model: ModelSpec, base: Path, keys: Mapping[str, str]) 
     worker, served, identity = _gguf(model, base) if model.gguf else _server(model, keys)
     queue = LOCAL_QUEUE * model.concurrency if model.gguf else 0
     card, slots = model.card(name), model.concurrency
-    logprobs = model.logprobs or model.gguf is not None  # llama.cpp gives them
-    return Endpoint(card, worker, served, identity, slots, model.seeds, queue, logprobs)
+    return Endpoint(card, worker, served, identity, slots, model.seeds, queue, gives_logprobs(model))
 
 
 def _server(model: ModelSpec, keys: Mapping[str, str]) -> tuple[Worker, str, str]:
@@ -257,9 +320,3 @@ def _parser(stage: StageSpec) -> parsers.Parser:
 
 def _answer(kind: str, options: Mapping[str, object]) -> Evaluator:
     return ANSWERS[kind](**{name: value for name, value in options.items() if value is not None})
-
-
-def _examples(loaded: LoadedSpec) -> dict[str, list[Example]]:
-    field = loaded.spec.data.id
-    splits = {"search": loaded.rows.search, "validation": loaded.rows.validation, "test": loaded.rows.test}
-    return {name: [Example(str(row[field]), row) for row in rows] for name, rows in splits.items()}

@@ -16,9 +16,9 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Coroutine, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, TextIO
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from apportion import __version__
 from apportion.errors import ApportionError, SpecError
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from apportion.api import Result
     from apportion.build import Search
     from apportion.graphs.space import SearchSpace
+    from apportion.report.terminal import Output
     from apportion.spec import LoadedSpec
 
 OK, MISTAKE, INFEASIBLE, UNDONE, INTERRUPTED, TERMINATED = 0, 2, 3, 4, 130, 143
@@ -53,7 +54,8 @@ def main(arguments: list[str] | None = None) -> int:
         return _mistake(f"this needs the module {error.name!r}, which is not installed; {_extra(error.name)}")
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has gone, as after `| head`
-        return INTERRUPTED if parsed.command is _run else OK  # a search that nobody hears of is not gone on with
+        heard = (_run, _replay, _sample)  # what nobody hears of any more is not gone on with
+        return INTERRUPTED if parsed.command in heard else OK
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
@@ -66,39 +68,112 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(arguments: argparse.Namespace) -> int:
     from apportion.build import build
-    from apportion.report.terminal import LiveView, Output, show
 
     loaded = _load(arguments)
-    out = Path(arguments.out) if arguments.out else Path("runs") / loaded.spec.name
-    console = Output()
-    search = build(loaded, out)
+    out = _out(arguments, loaded, "")
+    done = (
+        f"The search in {out} is done: nothing to buy. Its test split is used, so it does not go on, whatever its "
+        "limits; search again into another --out, with `bank` for what was bought."
+    )
+    return _searched(arguments, build(loaded, out), done, ["run", arguments.spec])
+
+
+def _replay(arguments: argparse.Namespace) -> int:
+    from apportion.recording.replaying import FACT, replay
+    from apportion.recording.table import read
+    from apportion.report.terminal import Output
+
+    loaded = _load(arguments)
+    out = _out(arguments, loaded, "-replay")
+    search = replay(loaded, read(Path(arguments.recording)), out)
+    for remark in search.folder.trials.fact(FACT)["remarks"]:
+        Output().say(remark)
+    done = f"The replay in {out} is done; name another --out for another one."
+    return _searched(arguments, search, done, ["replay", arguments.spec, "--recording", arguments.recording])
+
+
+def _searched(arguments: argparse.Namespace, search: Search, done: str, words: list[str]) -> int:
+    """Search to the end, unless that was done, and show it.
+
+    Args:
+        done: what is said of a search that is done.
+        words: of the command.
+    """
+    from apportion.report.terminal import LiveView, Output
+
+    out, console = search.folder.path, Output()
     view = LiveView(search, console)
     search.study.on_trial = view.on_trial
     code = OK
     if search.finished:
-        console.say(
-            f"The search in {out} is done: nothing to buy. Its test split is used, so it does not go on, whatever its "
-            "limits; search again into another --out, with `bank` for what was bought."
-        )
+        console.say(done)
         asyncio.run(search.close())
     else:
-        console.say(f"{loaded.spec.name}: {_graphs(search.study.plan.space)} in the space; run folder {out}")
+        console.say(f"{search.spec.name}: {_graphs(search.study.plan.space)} in the space; run folder {out}")
         with view:
-            code = asyncio.run(_until_signal(search))
+            code = asyncio.run(_until_signal(search, search.run()))
     if code != OK:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not spoil an end in good order
-        again = ["apportion", "run", arguments.spec, "--out", str(out)]
-        again += [word for override in arguments.set for word in ("--set", override)]
-        console.say(f"Interrupted. What was bought is kept; go on with: {shlex.join(again)}")
-        return code
-    summary = _opened(out).summary
-    show(summary, console)
-    return EXIT[summary.state]
+        return _interrupted(arguments, words, out, console, code)
+    result = _opened(out)
+    _shown(result, console)
+    return EXIT[result.summary.state]
 
 
-async def _until_signal(search: Search) -> int:
-    """Run a search; at the first SIGINT or SIGTERM stop it in good order."""
-    task = asyncio.ensure_future(search.run())
+def _sample(arguments: argparse.Namespace) -> int:
+    from apportion.build import build
+    from apportion.errors import LimitReached
+    from apportion.recording.sampling import SPLITS, Extent, sample
+    from apportion.recording.view import SamplingView
+    from apportion.report.terminal import Output
+
+    loaded = _load(arguments)
+    out = _out(arguments, loaded, "-samples")
+    extent = Extent(arguments.samples, arguments.states, tuple(arguments.split or SPLITS))
+    console = Output()
+    search = build(loaded, out)
+    console.say(f"{loaded.spec.name}: {extent.samples} samples of each model on each prompt; run folder {out}")
+    view = SamplingView(search, console)
+    try:
+        with view:
+            code = asyncio.run(_until_signal(search, sample(search, extent, view.on_example)))
+    except LimitReached as limit:
+        console.say(f"{limit} What was bought is kept.")
+        return UNDONE
+    if code != OK:
+        words = ["sample", arguments.spec, "--samples", str(extent.samples), "--states", str(extent.states)]
+        words += [word for split in arguments.split for word in ("--split", split)]
+        return _interrupted(arguments, words, out, console, code)
+    had = f"{view.failed:,} draws failed; the same command asks for them again" if view.failed else "All is bought"
+    console.say(f"{had}; write what there is to a file with: {shlex.join(['apportion', 'record', str(out)])}")
+    return UNDONE if view.failed else OK
+
+
+def _record(arguments: argparse.Namespace) -> int:
+    from apportion.recording.taking import record
+
+    with _aside():
+        taken = record(Path(arguments.run), Path(arguments.output) if arguments.output else None)
+    print(f"{taken.completions:,} completions for {taken.questions:,} examples written to {taken.path}")
+    return OK
+
+
+def _interrupted(arguments: argparse.Namespace, words: list[str], out: Path, console: Output, code: int) -> int:
+    """Say how to go on with what a signal has stopped: with the words of the command, here and on these overrides."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not spoil an end in good order
+    again = ["apportion", *words, "--out", str(out)]
+    again += [word for override in arguments.set for word in ("--set", override)]
+    console.say(f"Interrupted. What was bought is kept; go on with: {shlex.join(again)}")
+    return code
+
+
+def _out(arguments: argparse.Namespace, loaded: LoadedSpec, suffix: str) -> Path:
+    """The run folder that was named, else the command's own."""
+    return Path(arguments.out) if arguments.out else Path("runs") / f"{loaded.spec.name}{suffix}"
+
+
+async def _until_signal(search: Search, work: Coroutine[Any, Any, object]) -> int:
+    """Do some work of a search; at the first SIGINT or SIGTERM stop it in good order."""
+    task = asyncio.ensure_future(work)
     received: list[signal.Signals] = []
 
     def stop(number: signal.Signals) -> None:
@@ -139,10 +214,21 @@ def _show(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(result.to_dict(), indent=2, allow_nan=False))
         return OK
-    from apportion.report.terminal import Output, show
+    from apportion.report.terminal import Output
 
-    show(result.summary, Output())
+    _shown(result, Output())
     return OK
+
+
+def _shown(result: Result, console: Output) -> None:
+    """Print a run; of a replay what it is before, and what it lacked after."""
+    from apportion.report.terminal import show
+
+    for line in result.replayed.origin if result.replayed else ():
+        console.say(line)
+    show(result.summary, console)
+    if result.replayed:
+        console.say(result.replayed.lack)
 
 
 def _schema(arguments: argparse.Namespace) -> int:
@@ -233,9 +319,8 @@ def _bench_searchers(arguments: argparse.Namespace) -> int:
     from apportion.report.terminal import Output
 
     console = Output()
-    for table in tables(found):
-        console.print(table)
-        console.print()
+    for shown in tables(found, console.width):
+        console.print(shown)
     return OK
 
 
@@ -316,6 +401,28 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--out", metavar="DIR", help="run folder (default runs/<name>)")
     run.set_defaults(command=_run)
 
+    sample = commands.add_parser("sample", help="ask every stage in every way on every example, for a recording")
+    _spec_arguments(sample)
+    sample.add_argument("--samples", metavar="N", type=_count, required=True, help="of each model on each prompt")
+    states = "values of a stage that later ones are asked on, for each model: the commonest (default 3)"
+    sample.add_argument("--states", metavar="K", type=_count, default=3, help=states)
+    splits = "only this split; may be repeated (default all)"
+    names = ["search", "validation", "test"]
+    sample.add_argument("--split", choices=names, action="append", default=[], help=splits)
+    sample.add_argument("--out", metavar="DIR", help="run folder (default runs/<name>-samples)")
+    sample.set_defaults(command=_sample)
+
+    record = commands.add_parser("record", help="write all completions of a run to one file")
+    record.add_argument("run", metavar="RUN", help="run folder, of a run that is under way too")
+    record.add_argument("-o", "--output", metavar="FILE", help="parquet file (default RUN/recording.parquet)")
+    record.set_defaults(command=_record)
+
+    replay = commands.add_parser("replay", help="search with every model answered from a recording")
+    _spec_arguments(replay)
+    replay.add_argument("--recording", metavar="FILE", required=True, help="file of `apportion record`")
+    replay.add_argument("--out", metavar="DIR", help="run folder (default runs/<name>-replay)")
+    replay.set_defaults(command=_replay)
+
     validate = commands.add_parser("validate", help="say everything that is wrong with a task file")
     _spec_arguments(validate)
     validate.set_defaults(command=_validate)
@@ -362,6 +469,12 @@ def _parser() -> argparse.ArgumentParser:
     for command in (worker, end_to_end, graphs, searchers):
         command.add_argument("--json", action="store_true", help="print JSON")
     return parser
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number from 1 upwards, got {text!r}")
+    return int(text)
 
 
 def _spec_arguments(parser: argparse.ArgumentParser) -> None:

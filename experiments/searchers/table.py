@@ -18,7 +18,7 @@ def main(path: Path) -> None:
     for task in found["tasks"]:
         for name, own in task["samplers"].items():
             low, high = own["hit_99_interval"]
-            share = "-" if own["spend_to_tpe"] is None else _share(own["spend_to_tpe"], reached=own["reached"])
+            share = "-" if own["reached"] is None else _share(own["spend_to_tpe"]) if own["reached"] else "never"
             hits = f"{own['hit_99']:.2f} [{low:.2f}, {high:.2f}]"
             print(
                 f"| {task['task']} | {name} | {own['regret_at']['1.0']:.4f} | {hits} "
@@ -31,13 +31,13 @@ def main(path: Path) -> None:
         for name, own in samplers.items():
             low, high = own["spend_to_tpe_interval"]
             print(
-                f"| {group} | {name} | 1/{1 / own['spend_to_tpe_geomean']:.1f} [1/{1 / high:.1f}, 1/{1 / low:.1f}] "
+                f"| {group} | {name} | {_share(own['spend_to_tpe_geomean'])} [{_share(high)}, {_share(low)}] "
                 f"| {own['draws_to_99_geomean']:,.0f} | {own['hit_99']:.2f} | {own['oracle_hit_99']:.2f} |"
             )
 
 
-def _share(share: float, *, reached: bool) -> str:
-    return f"1/{1 / share:.1f}" if reached else "never"
+def _share(share: float) -> str:
+    return f"1/{1 / share:.1f}" if share else "0"
 
 
 if __name__ == "__main__":

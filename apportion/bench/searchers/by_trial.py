@@ -6,11 +6,12 @@ They know the market's configurations and what measuring them gave.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from apportion.bench.searchers.fronts import undominated
 from apportion.envs.replay.market import Market
 
 if TYPE_CHECKING:
@@ -25,16 +26,19 @@ Searcher = Callable[[Market, np.random.Generator], None]
 
 
 class Trials:
-    """Measures configurations and lets the one with the best mean lead.
+    """Measures configurations, lets the one with the best mean lead, and offers those that none dominates.
 
     Attributes:
         values: measurements of each configuration so far.
+        cost: of an answer by each configuration of the market.
     """
 
     def __init__(self, market: Market) -> None:
         self.market = market
         self.values: dict[int, list[float]] = {}
+        self.cost = market.task.cost(market.configurations)
         self._means: dict[int, float] = {}
+        self._front: list[int] = []
         self.repeats = 0
 
     def measure(self, configuration: int) -> float:
@@ -44,7 +48,16 @@ class Trials:
         known.append(known[0] if known and self.market.bank else self.market.measure(configuration))
         self._means[configuration] = sum(known) / len(known)
         self.market.lead(max(self._means, key=self._means.__getitem__))
+        self._offer(
+            [*self._front, configuration] if len(known) == 1 else self._means
+        )  # a mean that fell lets others in
         return known[-1]
+
+    def _offer(self, among: Iterable[int]) -> None:
+        rows = np.array(list(among))
+        means = np.array([self._means[row] for row in rows])
+        self._front = rows[undominated(means, self.cost[rows])].tolist()
+        self.market.front(self._front)
 
 
 def random(market: Market, rng: np.random.Generator) -> None:
@@ -62,8 +75,13 @@ def grid(market: Market, rng: np.random.Generator) -> None:
         trials.measure(int(configuration))
 
 
-def of_optuna(make: Callable[[int], optuna.samplers.BaseSampler]) -> Searcher:
-    """An Optuna sampler over a model, a share of the budget and, where there are several, a rule for each stage."""
+def of_optuna(make: Callable[[int], optuna.samplers.BaseSampler], *, pareto: bool = False) -> Searcher:
+    """An Optuna sampler over a model, a share of the budget and, where there are several, a rule for each stage.
+
+    Args:
+        pareto: whether the cost of an answer is a second objective.
+    """
+    directions: list[Literal["maximize", "minimize"]] = ["maximize", "minimize"] if pareto else ["maximize"]
 
     def search(market: Market, rng: np.random.Generator) -> None:
         import optuna
@@ -71,7 +89,7 @@ def of_optuna(make: Callable[[int], optuna.samplers.BaseSampler]) -> Searcher:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # samplers marked experimental
-            study = optuna.create_study(direction="maximize", sampler=make(int(rng.integers(2**31))))
+            study = optuna.create_study(directions=directions, sampler=make(int(rng.integers(2**31))))
             space = Space(market)
             trials = Trials(market)
             for _ in range(MOST_ASKS * market.task.trials):
@@ -85,7 +103,8 @@ def of_optuna(make: Callable[[int], optuna.samplers.BaseSampler]) -> Searcher:
                     trials.repeats += 1
                 else:
                     trial.set_constraint("budget", -1.0)
-                    study.tell(trial, trials.measure(configuration))
+                    value = trials.measure(configuration)
+                    study.tell(trial, [value, float(trials.cost[configuration])] if pareto else value)
 
     return search
 
@@ -99,7 +118,9 @@ class Space:
         self._market = market
         self.distributions: dict[str, BaseDistribution] = {}
         self._options: list[dict[tuple[int, int, int], int]] = []
+        self._none: list[int | None] = []  # the option of no draws, of each stage
         for stage in market.task.stages:
+            self._none.append(next((i for i, o in enumerate(stage.options) if not o.n), None))
             self._options.append({(o.arm, o.share, o.rule): i for i, o in enumerate(stage.options)})
             shares = sorted({o.share for o in stage.options})
             self.distributions[f"{stage.name}.model"] = CategoricalDistribution(list(range(len(stage.models))))
@@ -111,13 +132,14 @@ class Space:
     def find(self, params: dict[str, int]) -> int | None:
         """The configuration of these values, None if it is over the budget.
 
-        A share that gives a model no other number of draws than a smaller one does stands for that one.
+        A share that gives a model no other number of draws than a smaller one does stands for that one; one that pays
+        for no draw stands for no draws, where a stage has that option.
         """
         row = []
-        for stage, options in zip(self._market.task.stages, self._options, strict=True):
+        for stage, options, none in zip(self._market.task.stages, self._options, self._none, strict=True):
             model, rule = params[f"{stage.name}.model"], params.get(f"{stage.name}.rule", 0)
             share = params[f"{stage.name}.share"]
-            option = next((options[k] for s in range(share, -1, -1) if (k := (model, s, rule)) in options), None)
+            option = next((options[k] for s in range(share, -1, -1) if (k := (model, s, rule)) in options), none)
             if option is None:
                 return None
             row.append(option)
@@ -147,6 +169,8 @@ BY_TRIAL: dict[str, Searcher] = {
     "grid": grid,
     "tpe": of_optuna(_tpe),
     "nsga2": of_optuna(_nsga2),
+    "nsga2-pareto": of_optuna(_nsga2, pareto=True),
+    "tpe-pareto": of_optuna(_tpe, pareto=True),
     "gp": of_optuna(_gp),
 }
 """Searchers by trial, by name."""

@@ -218,6 +218,9 @@ def figures(by: Mapping[str, Entry], searcher: str) -> dict[str, Any]:
 
     Args:
         by: entries of the task.
+
+    Returns:
+        `spend_to_tpe` is None with `reached` False where it never gets there, and both are None if TPE was not run.
     """
     entry = by[searcher]
     first, ones = entry.runs[0], weightings(entry.size, 0)
@@ -232,12 +235,14 @@ def figures(by: Mapping[str, Entry], searcher: str) -> dict[str, Any]:
         "to_99_interval": [to[99].low, to[99].high],
         "trials_to_99": trials_to_99(entry),
         "final_value_ratio": float(1 - entry.final.mean() / first.optimum) if first.optimum > 0 else None,
+        "hypervolume": _mean([run.hypervolume for run in entry.runs]),
         "regret_at": dict(zip(map(str, AT), entry.regret(AT, ones)[0].tolist(), strict=True)),
-        "spend_to_tpe": None if spend is None else float(np.nan_to_num(spend[0], nan=1.0)),
+        "spend_to_tpe": float(spend[0]) if spend is not None and np.isfinite(spend[0]) else None,
         "reached": None if spend is None else bool(np.isfinite(spend[0])),
         "oracle_hit_99": float(np.mean([o <= allowed(run, 0.01) for o, run in zip(oracle, entry.runs, strict=True)])),
         "oracle_regret": float(oracle.mean()),
         "calibration": calibration([entry]),
+        "led": float(np.mean([bool(run.leads) for run in entry.runs])),
         "stopped": float(np.mean([run.itself for run in entry.runs])),
         "spent": float(np.mean([run.spent / run.cap for run in entry.runs])),
         "trials": float(np.mean([run.trials for run in entry.runs])),
@@ -247,6 +252,8 @@ def figures(by: Mapping[str, Entry], searcher: str) -> dict[str, Any]:
 
 def summary(tasks: Sequence[Mapping[str, Entry]], of: Sequence[Mapping[str, Any]], searcher: str) -> dict[str, Any]:
     """What a searcher came to over tasks: geometric means of spends, means of shares.
+
+    On a task where it never gets to TPE, its spend to TPE counts as S.
 
     The interval is the percentile bootstrap over seeds, the same seeds for all tasks and searchers.
 
@@ -270,6 +277,12 @@ def summary(tasks: Sequence[Mapping[str, Entry]], of: Sequence[Mapping[str, Any]
         "hit_99": float(np.mean([own["hit_99"] for own in of])),
         "oracle_hit_99": float(np.mean([own["oracle_hit_99"] for own in of])),
     }
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    """None if one is unknown."""
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if len(known) == len(values) else None
 
 
 def _geometric(values: Sequence[float | None]) -> float | None:

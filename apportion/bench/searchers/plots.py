@@ -18,6 +18,7 @@ PLAIN, BANKED = ("-", "-."), ("--", ":")  # of the first searchers of a colour, 
 POINTS = 600  # spends at which the lines are drawn
 EARLIEST, LATEST = 1e-4, 1.06  # shares of S between which they are drawn; after S, where nothing moves, to be seen
 TICKS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+LONGEST = 48  # characters of a name or title
 XLABEL = {"draws": "draws spent", "cost": "cost spent"}
 
 
@@ -35,7 +36,7 @@ def plot_regret(title: str, by: Mapping[str, Entry]) -> Figure:
     for (name, entry), (colour, dashes) in zip(by.items(), _styles(list(by)), strict=True):
         means = entry.regret(shares.tolist(), weightings(entry.size))
         low, high = np.percentile(means[1:], [2.5, 97.5], axis=0)
-        axes.step(at, means[0], dashes, where="post", color=colour, lw=1.4, label=name)
+        axes.step(at, means[0], dashes, where="post", color=colour, lw=1.4, label=_short(name))
         axes.fill_between(at, low, high, step="post", color=colour, alpha=0.13, lw=0)
     axes.axhline(tolerance, color="#999999", lw=0.8, label="within 1 %")
     axes.axvline(first.cap, color="#999999", lw=0.8, ls=":", label="S")
@@ -45,10 +46,19 @@ def plot_regret(title: str, by: Mapping[str, Entry]) -> Figure:
     axes.set_yticks([0.0, *(tick for tick in TICKS if tolerance < tick <= top)])
     axes.yaxis.set_major_formatter("{x:g}")
     axes.set(xlim=(at[0], at[-1]), ylim=(0, top))
-    axes.set(xlabel=XLABEL[first.job.currency], ylabel="mean regret", title=title)
+    axes.set(xlabel=XLABEL[first.job.currency], ylabel="mean regret")
+    axes.set_title(_short(title), parse_math=False)
     axes.grid(visible=True, alpha=0.25)
-    axes.legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))
+    legend = axes.legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))
+    for text in legend.get_texts():
+        text.set_parse_math(False)
     return figure
+
+
+def _short(name: str) -> str:
+    """A name that leaves room for the plot: the middle of a very long one is left out."""
+    half = LONGEST // 2
+    return name if len(name) <= LONGEST else f"{name[:half]}…{name[-half:]}"
 
 
 def _earliest(by: Mapping[str, Entry]) -> float:

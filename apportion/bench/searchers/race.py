@@ -6,28 +6,34 @@ It knows how a run is made and written, not what the figures are.
 from __future__ import annotations
 
 import contextlib
-import ctypes
+import io
 import json
 import multiprocessing
 import os
 import signal
 import sys
+import threading
 import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from types import FrameType
+from typing import Any, NamedTuple, NoReturn, TextIO
 
 import numpy as np
 
+from apportion.bench.searchers.fronts import relative_hypervolume
 from apportion.bench.searchers.registry import SPENDS_BY_THE_DRAW, searcher
 from apportion.bench.searchers.task_file import digest, load
 from apportion.envs.replay.market import Currency, Market, Spent
 from apportion.envs.replay.task import Task
 from apportion.errors import ApportionError, RecordedError
+
+BEGINNING = b'{"job": '  # of every line that `_write` writes
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass(frozen=True)
@@ -70,7 +76,9 @@ class Run:
         tolerance: by which a value may fall short of it and still count as within 1 %.
         oracle: true value of the configuration that is best on the exact values of the search split.
         seconds: of the search.
-        digest: of the task file and its tables.
+        hypervolume: true one of accuracy and the cost of an answer of what it offered at its end, as a share of that of
+            the true front; None if it offered no front, or was written before there was this figure.
+        digest: of the task file and its tables as the race found them; empty in a run that no race made.
     """
 
     job: Job
@@ -87,6 +95,29 @@ class Run:
     median: float
     seconds: float
     digest: str = ""
+    hypervolume: float | None = None
+
+
+class Courtesy(io.TextIOBase):
+    """Writes lines to another stream; what that cannot take, as on a full disk, is lost."""
+
+    def __init__(self, stream: TextIO | None) -> None:
+        self._stream, self._kept = stream, ""
+
+    def write(self, text: str) -> int:
+        """Write text; what is no whole line yet waits for the rest of it."""
+        self._kept += text
+        if "\n" in text:
+            self.flush()
+        return len(text)
+
+    def flush(self) -> None:
+        """Write what waits."""
+        kept, self._kept = self._kept, ""
+        if self._stream is not None:
+            with contextlib.suppress(OSError):
+                self._stream.write(kept)
+                self._stream.flush()
 
 
 @cache
@@ -111,10 +142,12 @@ def run(job: Job) -> Run:
     best = float(truth.max())
     oracle = float(truth[int(own.value(own.configurations, market.split).argmax())])
     tolerance = max(0.01 * best, 1.0 / own.least_questions)
-    median = float(np.median(truth))
+    median, cost = float(np.median(truth)), own.cost(own.configurations)
+    offered = market.fronts[-1].configurations if market.fronts else None
+    hypervolume = None if offered is None else relative_hypervolume(truth, cost, own.budget, offered)
     return Run(
         job, own.name, len(own.stages), market.cap, market.spent, market.trials, itself, leads, best, tolerance, oracle,
-        median, seconds, digest(Path(job.task)),
+        median, seconds, hypervolume=hypervolume,
     )  # fmt: skip
 
 
@@ -127,11 +160,13 @@ def read(path: Path) -> list[Run]:
     try:
         if not path.is_file():
             raise RecordedError(f"{path} must be a file of runs, but it is none; name another.")
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecordedError(f"{path} must be a readable file of runs, but {error}; name another.") from None
+        *lines, torn = path.read_bytes().split(b"\n")
+    except OSError as error:
+        raise RecordedError(f"{path} must be readable, but {error.strerror}; name another.") from None
+    if not (torn.startswith(BEGINNING) or BEGINNING.startswith(torn)):
+        lines.append(torn)  # not by us, and refused below
     runs = []
-    for number, line in enumerate(lines[:-1], 1):
+    for number, line in enumerate(lines, 1):
         try:
             record = json.loads(line)
             leads = [Led(float(at), float(value), sure, int(n)) for at, value, sure, n in record.pop("leads")]
@@ -148,78 +183,168 @@ def race(
     currency: Currency,
     out: Path | None = None,
     workers: int | None = None,
-) -> Iterator[Run]:
+) -> Generator[Run, None, None]:
     """All runs, those first that were written before; each new one is written as soon as it ends.
+
+    Until its end, or until it is closed, an interrupt raises KeyboardInterrupt and a termination SystemExit.
 
     Args:
         samplers: names, each with whether the bank is offered.
         out: where runs are kept, a line each; None for nowhere.
+        workers: processes, at most one a run; None for one a core.
 
     Raises:
-        RecordedError: a searcher failed, the file cannot be written, or it holds runs of another task or table.
+        RecordedError: a task file is wrong, a searcher failed, the file cannot be written, or it holds runs of another
+            task or table.
+        ModuleNotFoundError: a searcher needs a module that is not installed.
     """
     wanted: dict[Job, list[Job]] = {}
     for job in (Job(t, name, seed, currency, bank) for t in tasks for seed in range(seeds) for name, bank in samplers):
         # Who spends by the draw keeps every draw, so that the bank changes nothing: one run serves both.
         wanted.setdefault(replace(job, bank=job.bank and job.sampler not in SPENDS_BY_THE_DRAW), []).append(job)
-    known = {} if out is None else _known(out, tasks)
+    digests = {path: _digest(path) for path in tasks}
+    known = {} if out is None else _known(out, digests)
     for job in wanted.keys() & known.keys():
         yield from (replace(known[job], job=asked) for asked in wanted[job])
     left = [job for job in wanted if job not in known]
-    for result in _made(left, workers) if left else ():
-        if out is not None:
-            _write(out, result)
-        yield from (replace(result, job=asked) for asked in wanted[result.job])
+    if not left:
+        return
+    with contextlib.closing(_made(left, workers)) as results:
+        for made in results:
+            result = replace(made, digest=digests[made.job.task])
+            if out is not None:
+                _write(out, result)
+            yield from (replace(result, job=asked) for asked in wanted[result.job])
 
 
-def _known(out: Path, tasks: Sequence[str]) -> dict[Job, Run]:
-    """Runs of these tasks that were written before; a torn end of the file is cut off."""
+def _digest(path: str) -> str:
+    """Digest of a task.
+
+    Raises:
+        RecordedError: its file or a table is wrong.
+    """
+    task(path)  # says what is wrong
+    try:
+        return digest(Path(path))
+    except OSError as error:
+        raise RecordedError(f"{path} must name tables that can be read, but {error.strerror}; mend it.") from None
+
+
+def _known(out: Path, digests: Mapping[str, str]) -> dict[Job, Run]:
+    """Runs that were written before; a torn end of the file is cut off.
+
+    Args:
+        digests: of the tasks of the race.
+    """
     if not out.exists():
         return {}
     runs = read(out)
-    with contextlib.suppress(OSError):
-        whole = out.read_bytes()
-        if whole and not whole.endswith(b"\n"):
-            out.write_bytes(whole[: whole.rfind(b"\n") + 1])
-    digests = {path: digest(Path(path)) for path in tasks}
+    _cut(out)
     for own in runs:
         if digests.get(own.job.task, own.digest) != own.digest:
             raise RecordedError(f"{out} must hold runs of {own.job.task} as it is, but it changed; name another file.")
     return {own.job: own for own in runs}
 
 
-def _made(jobs: Sequence[Job], workers: int | None) -> Iterator[Run]:
+def _cut(out: Path) -> None:
+    """Cut off a last line without an end, so that the next run begins a line."""
+    try:
+        whole = out.read_bytes()
+        if whole and not whole.endswith(b"\n"):
+            os.truncate(out, whole.rfind(b"\n") + 1)
+    except OSError as error:
+        raise RecordedError(
+            f"{out} must be writable, as its last line is cut short, but {error.strerror}; name another."
+        ) from None
+
+
+def _made(jobs: Sequence[Job], workers: int | None) -> Generator[Run, None, None]:
     """Runs of jobs over processes, in the order in which they end."""
     os.environ["OMP_NUM_THREADS"] = "1"  # of the processes to come: threads on small arrays only wait for each other
     count = min(workers or os.cpu_count() or 1, len(jobs))
-    with ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), _begin) as pool:
-        of = {pool.submit(run, job): job for job in jobs}
+    others = set(multiprocessing.active_children())
+    with _Signals() as signals, ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), _begin) as pool:
         try:
+            with signals.held():
+                of = {pool.submit(run, job): job for job in jobs}
             for future in as_completed(of):
-                job = of[future]
-                try:
-                    result = future.result()
-                except (ApportionError, BrokenProcessPool):
-                    raise
-                except Exception as error:
-                    raise RecordedError(
-                        f"a searcher must end by itself or by `Spent`, but {job.sampler!r} raised "
-                        f"{type(error).__name__} on {job.task}, seed {job.seed}: {error}; mend it."
-                    ) from error
-                yield result
+                yield _result(future, of[future])
         except BrokenProcessPool:
             raise RecordedError("a searcher must not end its process, but one did; run them one by one.") from None
+        except BaseException:
+            for worker in set(multiprocessing.active_children()) - others:
+                worker.kill()  # what it is at is not wanted any more
+            raise
+
+
+def _result(future: Future[Run], job: Job) -> Run:
+    try:
+        return future.result()
+    except (ApportionError, BrokenProcessPool, ModuleNotFoundError):
+        raise
+    except Exception as error:
+        raise RecordedError(
+            f"a searcher must end by itself or by `Spent`, but {job.sampler!r} raised "
+            f"{type(error).__name__} on {job.task}, seed {job.seed}: {error}; mend it."
+        ) from error
+
+
+class _Signals:
+    """The first SIGINT or SIGTERM raises, so that the workers are ended, and further ones are ignored meanwhile."""
+
+    def __init__(self) -> None:
+        self._held, self._received = False, 0
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> _Signals:
+        if threading.current_thread() is threading.main_thread():  # others have no say in signals
+            self._before = {number: signal.signal(number, self._stop) for number in SIGNALS}
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Signals wait until the end, and processes that are started here never heed an interrupt.
+
+        A terminal sends one to all of them, and a worker that heeded it, or whose start was cut short, would end with a
+        traceback. To block it in this thread is for the workers, which inherit that; other threads still receive it.
+        """
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        self._held = True
+        try:
+            yield
         finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+            self._held = False
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            if self._received:
+                self._raise()
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        for own in SIGNALS:
+            signal.signal(own, signal.SIG_IGN)
+        self._received = number
+        if not self._held:
+            self._raise()
+
+    def _raise(self) -> NoReturn:
+        raise KeyboardInterrupt if self._received == signal.SIGINT else SystemExit(128 + self._received)
 
 
 def _begin() -> None:
-    """A worker prints to stderr, leaves an interrupt to the command, and ends with it."""
+    """A worker prints to stderr, and ends with the command."""
     os.dup2(2, 1)
-    sys.stdout = sys.stderr
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    sys.stdout = Courtesy(sys.stderr)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _write(out: Path, result: Run) -> None:

@@ -33,14 +33,29 @@ def ranks(scores: Floats) -> Floats:
     return np.asarray(below + (equal + 1) / 2)
 
 
+def fewest_tasks(methods: int) -> int | None:
+    """Tasks that Nemenyi's test needs at the level of 5 %: with fewer it can tell no two methods apart.
+
+    For mean ranks of k methods differ by k - 1 at most, whatever the scores.
+
+    Returns:
+        The smallest N with q * sqrt(k (k + 1) / 6 N) <= k - 1; None for one method, or for more than the table has.
+    """
+    q = Q_05.get(methods)
+    return None if q is None else math.ceil((q / (methods - 1)) ** 2 * methods * (methods + 1) / 6)
+
+
 def critical_difference(methods: int, tasks: int) -> float | None:
     """By how much two mean ranks must differ to be told apart at the level of 5 %, by Nemenyi's test.
 
     Returns:
-        q * sqrt(k (k + 1) / 6 N) for k methods and N tasks; None for one method, or for more than the table has.
+        q * sqrt(k (k + 1) / 6 N) for k methods and N tasks; None where there are too few tasks for any difference to be
+        as large, for one method, or for more than the table has.
     """
-    q = Q_05.get(methods)
-    return None if q is None else q * math.sqrt(methods * (methods + 1) / (6 * tasks))
+    fewest = fewest_tasks(methods)
+    if fewest is None or tasks < fewest:
+        return None
+    return Q_05[methods] * math.sqrt(methods * (methods + 1) / (6 * tasks))
 
 
 def ranked(scores: Mapping[str, Sequence[float]]) -> dict[str, Any]:
@@ -54,5 +69,6 @@ def ranked(scores: Mapping[str, Sequence[float]]) -> dict[str, Any]:
     return {
         "tasks": len(table),
         "critical_difference": critical_difference(len(scores), len(table)),
+        "tasks_needed": fewest_tasks(len(scores)),
         "mean_rank": dict(zip(scores, means, strict=True)),
     }

@@ -10,14 +10,15 @@ from typing import cast
 
 from apportion.bench.searchers.by_draw import BY_DRAW
 from apportion.bench.searchers.by_trial import BY_TRIAL, Searcher
+from apportion.bench.searchers.osca import osca
 from apportion.bench.searchers.surrogates import SURROGATES
 from apportion.errors import RecordedError
 from apportion.search.allocator import allocate
 
-SEARCHERS: dict[str, Searcher] = {"allocator": allocate, **BY_TRIAL, **SURROGATES, **BY_DRAW}
+SEARCHERS: dict[str, Searcher] = {"allocator": allocate, **BY_TRIAL, **SURROGATES, **BY_DRAW, "osca": osca}
 """All searchers of the package."""
 
-SPENDS_BY_THE_DRAW = frozenset({"allocator", *BY_DRAW})
+SPENDS_BY_THE_DRAW = frozenset({"allocator", "osca", *BY_DRAW})
 """Those that never measure a whole trial."""
 
 

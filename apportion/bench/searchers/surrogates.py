@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import combinations_with_replacement
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -122,7 +123,7 @@ def quadratic(market: Market) -> Floats:
     logs = []
     for stage, chosen in zip(market.task.stages, market.configurations.T, strict=True):
         price = np.array([stage.prices[option.arm] for option in stage.options])
-        logs += [_standard(np.log(price)[chosen]), _standard(np.log(stage.cost)[chosen])]
+        logs += [_standard(np.log(price)[chosen]), _standard(_log(stage.cost)[chosen])]
     squares = [a * b for a, b in combinations_with_replacement(logs, 2)]
     return np.column_stack([*logs, *squares, *_choices(market, "arm"), *_choices(market, "rule")])
 
@@ -133,7 +134,7 @@ def logit_linear(market: Market) -> Floats:
     Intercepts and slopes are of all models, and what each model adds to them.
     """
     logs = [
-        _standard(np.log(stage.calls)[chosen])[:, None]
+        _standard(_log(stage.calls)[chosen])[:, None]
         for stage, chosen in zip(market.task.stages, market.configurations.T, strict=True)
     ]
     models = _choices(market, "arm")
@@ -148,6 +149,11 @@ def _choices(market: Market, name: str) -> list[Floats]:
         number = np.array([getattr(option, name) for option in stage.options])
         tables.append(np.eye(int(number.max()) + 1)[number[chosen]])
     return tables
+
+
+def _log(values: NDArray[np.number[Any]]) -> Floats:
+    """Logarithms of numbers or prices of draws; none count as half of the fewest."""
+    return np.asarray(np.log(np.where(values > 0, values, values[values > 0].min() / 2)))
 
 
 def _standard(values: Floats) -> Floats:

@@ -8,24 +8,31 @@ from __future__ import annotations
 import csv
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
 
-from apportion.envs.replay import matrix
+from apportion.envs.replay import matrix, reads
+from apportion.envs.replay.chained import Chained, Reading
 from apportion.envs.replay.composed import Composed
 from apportion.envs.replay.recorded import Recorded, read
-from apportion.envs.replay.rules import RULES, Rule, Verified
+from apportion.envs.replay.rule import Rule
+from apportion.envs.replay.rules import RULES, Verified
 from apportion.envs.replay.selected import SCORERS, Every, Selected
 from apportion.envs.replay.task import R, Stage, Task, stage
 from apportion.errors import RecordedError
 from apportion.spec import yaml
+from apportion.spec.problems import Problem, nearest, show
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(gt=0, le=1)]
 Probability = Annotated[float, Field(ge=0, le=1)]
+
+# What pydantic puts in the place of a mistake although it is no key of the file: which of two forms a value has.
+NAMED, MAPPED = "(named)", "(mapped)"
 
 
 class _Spec(BaseModel):
@@ -39,21 +46,29 @@ class Verifier(_Spec):
     soundness: Probability
 
 
-Select = Literal["any_correct", "majority", "count", "dual_agreement"] | Verifier
+def _form(value: object) -> str:
+    """Of a value that is a name or a mapping, so that a mistake is said of the one that was meant."""
+    return MAPPED if isinstance(value, dict | BaseModel) else NAMED
+
+
+RuleName = Literal["any_correct", "majority", "best_scored", "weighted", "count", "dual_agreement"]
+Select = Annotated[Annotated[RuleName, Tag(NAMED)] | Annotated[Verifier, Tag(MAPPED)], Discriminator(_form)]
+Prices = Annotated[Annotated[str, Tag(NAMED)] | Annotated[dict[str, Positive], Tag(MAPPED)], Discriminator(_form)]
 
 
 class StageSpec(_Spec):
     """One stage: where its outcomes are, who takes part at what price, and the rules among which is chosen.
 
     Attributes:
-        select: None for `any_correct`; or, of generated tests, for none.
+        stage: of the table; of a chain, the stage's own name if empty.
+        select: None for `any_correct`; for `majority` of a chain's first stage; for none of generated tests.
     """
 
     data: str
     dataset: str | None = None
     stage: str = ""
     models: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
-    prices: str | dict[str, Positive]
+    prices: Prices
     select: Annotated[tuple[Select, ...], Field(min_length=1)] | None = None
     most: Annotated[int, Field(ge=1)] | None = None
     fewest: Annotated[int, Field(ge=1)] = 1
@@ -70,7 +85,8 @@ class TaskSpec(_Spec):
     """A task file.
 
     Attributes:
-        matrix: asserts of the second stage that the programs of the first pass; None where stages are independent.
+        matrix: asserts of the second stage that the programs of the first pass; None for other tasks.
+        chain: whether the second stage was asked about what the first answered.
     """
 
     name: Annotated[str, Field(min_length=1)]
@@ -78,8 +94,9 @@ class TaskSpec(_Spec):
     trials: Annotated[int, Field(ge=1)] = 60
     budget: Positive
     shares: Annotated[tuple[Share, ...], Field(min_length=1)]
-    combine: Literal["all", "mean"] = "all"
+    combine: Literal["all", "mean", "any"] = "all"
     matrix: str | None = None
+    chain: bool = False
     stages: Annotated[dict[str, StageSpec], Field(min_length=1)]
 
     @model_validator(mode="after")
@@ -102,6 +119,12 @@ class TaskSpec(_Spec):
             raise ValueError(f"with a matrix, stage one selects of {', '.join(SCORERS)}, and stage two has no select")
         return self
 
+    @model_validator(mode="after")
+    def _chain_of_two(self) -> TaskSpec:
+        if self.chain and (len(self.stages) != 2 or self.matrix is not None or "combine" in self.model_fields_set):
+            raise ValueError("a chain needs two stages, and no combine and no matrix; mend the stages")
+        return self
+
 
 def load(path: Path) -> Task:
     """Read a task file and its tables.
@@ -109,67 +132,111 @@ def load(path: Path) -> Task:
     Raises:
         RecordedError: the file or a table is wrong.
     """
-    try:
-        root, problems = yaml.read(path.read_bytes(), str(path))
-    except OSError as error:
-        raise RecordedError(f"{path} must be a readable task file, but {error.strerror}; mend the path.") from None
-    if problems or root is None:
-        raise RecordedError("\n".join(map(str, problems)))
-    try:
-        spec = TaskSpec.model_validate(root.plain())
-    except ValidationError as error:
-        raise RecordedError("\n".join(str(root.problem(d["loc"], _said(d))) for d in error.errors())) from None
+    _, spec = _read(path)
+    if spec.chain:
+        return _chained(path.parent, spec)
     return _composed(path.parent, spec) if spec.matrix is None else _selected(path.parent, spec, spec.matrix)
 
 
 def digest(path: Path) -> str:
-    """SHA-256 of a task file that loads, and of the files that it names, in hex."""
-    root, _ = yaml.read(path.read_bytes(), str(path))
-    spec = TaskSpec.model_validate(root.plain() if root else None)
+    """SHA-256 of a task file and of the files that it names, in hex.
+
+    Raises:
+        RecordedError: the file is wrong.
+        OSError: a file that it names cannot be read; `load` says what is wrong.
+    """
+    text, spec = _read(path)
     named = [own.data for own in spec.stages.values()] + ([spec.matrix] if spec.matrix else [])
     named += [own.prices for own in spec.stages.values() if isinstance(own.prices, str)]
-    whole = hashlib.sha256(path.read_bytes())
+    whole = hashlib.sha256(text)
     for name in dict.fromkeys(named):
         whole.update((path.parent / name).read_bytes())
     return whole.hexdigest()
 
 
+def _read(path: Path) -> tuple[bytes, TaskSpec]:
+    """The text of a task file, and what it says."""
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise RecordedError(f"{path} must be a readable task file, but {error.strerror}; mend the path.") from None
+    root, problems = yaml.read(text, str(path))
+    if problems or root is None:
+        raise RecordedError("\n".join(map(str, problems)))
+    try:
+        return text, TaskSpec.model_validate(root.plain())
+    except ValidationError as error:
+        raise RecordedError("\n".join(str(_problem(root, details)) for details in error.errors())) from None
+
+
 def _composed(folder: Path, spec: TaskSpec) -> Composed:
-    stages = tuple(
-        _stage(folder, spec, name, own, [_rule(select) for select in own.select or ("any_correct",)])
-        for name, own in spec.stages.items()
-    )
+    table = cache(read)
+    stages = tuple(_stage(folder, spec, name, table, _rules(own, "any_correct")) for name, own in spec.stages.items())
     return Composed(spec.name, stages, spec.budget, spec.search, spec.trials, spec.combine)
 
 
-def _rule(select: Select) -> Rule:
-    return RULES[select] if isinstance(select, str) else Verified(select.completeness, select.soundness)
+def _rules(own: StageSpec, usual: RuleName) -> list[Rule]:
+    return [
+        RULES[select] if isinstance(select, str) else Verified(select.completeness, select.soundness)
+        for select in own.select or (usual,)
+    ]
 
 
-def _selected(folder: Path, spec: TaskSpec, table: str) -> Selected:
-    (first, programs), (second, tests) = spec.stages.items()
-    code = _stage(folder, spec, first, programs, [SCORERS[str(select)] for select in programs.select or ()])
-    test = _stage(folder, spec, second, tests, [Every()])
-    passed = matrix.read(folder / table, code, test)
-    return Selected(spec.name, (code, test), spec.budget, spec.search, spec.trials, passed)
+def _chained(folder: Path, spec: TaskSpec) -> Chained:
+    (first, above), (second, below) = spec.stages.items()
+    one, two = (reads.Source(folder / own.data, own.dataset, own.stage or name) for name, own in spec.stages.items())
+    chain = reads.read(one, two)
+    prices = _prices(folder, above, chain.first, one.stage)
+    upper = stage(
+        first, chain.first, one.stage, prices, _rules(above, "majority"), spec.budget, spec.shares, above.most
+    )
+    prices = _prices(folder, below, chain.second, two.stage, everywhere=False)
+    lower = stage(
+        second, chain.second, two.stage, prices, _rules(below, "any_correct"), spec.budget, spec.shares, below.most,
+        fewest=below.fewest,
+    )  # fmt: skip
+    reading = Reading.of(lower, chain.question, below.fewest)
+    return Chained(spec.name, (upper, reading), spec.budget, spec.search, spec.trials, chain.answer)
 
 
-def _stage(folder: Path, spec: TaskSpec, name: str, own: StageSpec, rules: Sequence[R]) -> Stage[R]:
-    recorded = read(folder / own.data, own.dataset)
-    return stage(name, recorded, own.stage, _prices(folder, own, recorded), rules, spec.budget, spec.shares, own.most)
+def _selected(folder: Path, spec: TaskSpec, passed: str) -> Selected:
+    table = cache(read)
+    first, second = spec.stages
+    code = _stage(folder, spec, first, table, [SCORERS[str(select)] for select in spec.stages[first].select or ()])
+    test = _stage(folder, spec, second, table, [Every()])
+    return Selected(
+        spec.name, (code, test), spec.budget, spec.search, spec.trials, matrix.read(folder / passed, code, test)
+    )
 
 
-def _prices(folder: Path, own: StageSpec, recorded: Recorded) -> dict[str, float]:
-    """Prices of the models that take part: those named, or all that have a price and enough draws of every question."""
+def _stage(
+    folder: Path, spec: TaskSpec, name: str, table: Callable[[Path, str | None], Recorded], rules: Sequence[R]
+) -> Stage[R]:
+    own = spec.stages[name]
+    recorded = table(folder / own.data, own.dataset)
+    prices, optional = _prices(folder, own, recorded, own.stage), spec.combine == "any"
+    return stage(name, recorded, own.stage, prices, rules, spec.budget, spec.shares, own.most, optional=optional)
+
+
+def _prices(
+    folder: Path, own: StageSpec, recorded: Recorded, stage_name: str, *, everywhere: bool = True
+) -> dict[str, float]:
+    """Prices of the models that take part: those named, or all that have a price and enough draws.
+
+    Args:
+        everywhere: whether they must have enough draws of each question, or of one.
+    """
     listed = own.prices if isinstance(own.prices, dict) else _table(folder / own.prices)
     if own.models is None:
-        known = [model for stage_name, model in recorded.pairs if stage_name == own.stage]
-        enough = recorded.drawn.min(axis=0) >= own.fewest
-        models = [m for m in known if m in listed and enough[recorded.pairs.index((own.stage, m))]]
+        drawn = recorded.drawn.min(axis=0) if everywhere else recorded.drawn.max(axis=0)
+        enough = [
+            model for (of, model), n in zip(recorded.pairs, drawn, strict=True) if of == stage_name and n >= own.fewest
+        ]
+        models = [model for model in enough if model in listed]
         if not models:
             raise RecordedError(
-                f"{own.data} must hold a model of stage {own.stage!r} with a price and {own.fewest} draws of each "
-                "question, but has none; mend stage, prices or fewest."
+                f"{own.data} must hold a model of stage {stage_name!r} with a price and {own.fewest} draws of "
+                f"{'each' if everywhere else 'some'} question, but has none; mend stage, prices or fewest."
             )
         return {model: listed[model] for model in models}
     for model in own.models:
@@ -206,9 +273,18 @@ def _number(text: str | None) -> float:
         return math.nan
 
 
-def _said(details: Any) -> str:
+def _problem(root: yaml.Node, details: Any) -> Problem:
     """What pydantic says of a mistake; its own words where the check is one of this module."""
-    if details["type"] == "value_error":
-        return f"{details['ctx']['error']}."
-    got = "" if details["type"] == "missing" else f", got {details['input']!r:.60}"
-    return f"{details['msg']}{got}; mend it."
+    place = tuple(step for step in details["loc"] if step not in (NAMED, MAPPED))
+    value = details["input"]
+    match details["type"]:
+        case "value_error":
+            text = f"{details['ctx']['error']}."
+        case "missing":
+            text = f"{details['msg']}; mend it."
+        case "literal_error":
+            names = [name.strip("'") for name in details["ctx"]["expected"].replace(" or ", ", ").split(", ")]
+            text = f"must be a name that is known here, got {show(value)}; {nearest(str(value), names)}"
+        case _:
+            text = f"{details['msg']}, got {value!r:.60}; mend it."
+    return root.problem(place, text)

@@ -5,6 +5,7 @@ It knows what was bought and which configuration leads, not how a searcher choos
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -42,6 +43,13 @@ class Lead(NamedTuple):
     trials: int
 
 
+class Front(NamedTuple):
+    """From a spend on, the configurations that a search would offer, in order of their numbers."""
+
+    spent: float
+    configurations: tuple[int, ...]
+
+
 class Arm(NamedTuple):
     """A model of a stage.
 
@@ -68,6 +76,8 @@ class Market:
         spent: so far.
         cap: bound on it.
         leads: what the search would have returned, from when on.
+        fronts: what it would have offered to whoever weighs accuracy against cost; none if it offers no more than a
+            lead.
         trials: configurations measured.
     """
 
@@ -87,6 +97,7 @@ class Market:
         self.spent = 0.0
         self.trials = 0
         self.leads: list[Lead] = []
+        self.fronts: list[Front] = []
         shape = len(self.arms), self.split.size
         self.drawn, self.right = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
         self._banked = np.zeros(shape, dtype=np.int64)
@@ -118,6 +129,21 @@ class Market:
             )
         if not self.leads or self.leads[-1][1:3] != (configuration, sure):
             self.leads.append(Lead(self.spent, configuration, sure, self.trials))
+
+    def front(self, configurations: Iterable[int]) -> None:
+        """Say which configurations the search would offer now, for accuracy against the cost of an answer.
+
+        Raises:
+            ValueError: there is no such configuration.
+        """
+        offered = tuple(sorted({int(configuration) for configuration in configurations}))
+        if offered and not 0 <= offered[0] <= offered[-1] < len(self.configurations):
+            raise ValueError(
+                f"a front must be of numbers below {len(self.configurations)}, got {offered[0]} to {offered[-1]}; "
+                "mend the searcher."
+            )
+        if not self.fronts or self.fronts[-1].configurations != offered:
+            self.fronts.append(Front(self.spent, offered))
 
     def measure(self, configuration: int) -> float:
         """Measure a configuration on the whole search split, and pay for it.
@@ -242,6 +268,8 @@ class Market:
         if not isinstance(self.task, Composed):
             raise TypeError(f"the stages of {self.task.name!r} must be independent, but are not; measure instead.")
         chosen = self.option(stage, option)
+        if not chosen.n:
+            return np.zeros_like(p)
         rule = self.task.stages[stage].rules[chosen.rule]
         rival = self.rival(self.arm(stage, chosen)) if rule.votes else np.zeros(())
         return rule.worth(p, chosen.n, rival)

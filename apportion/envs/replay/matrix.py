@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from apportion.envs.replay.recorded import _again, _Columns, _load
-from apportion.envs.replay.rules import Named
+from apportion.envs.replay.columns import Columns, again, load
+from apportion.envs.replay.rule import Named
 from apportion.envs.replay.task import Stage
 from apportion.errors import RecordedError
+from apportion.graphs.graph import escaped
 
 Ints = NDArray[np.int64]
 
@@ -31,11 +32,9 @@ def read(path: Path, code: Stage[Named], test: Stage[Named]) -> Ints:
             program lacks one.
     """
     _check(code, test)
-    table = _load(path)
-    lacking = [name for name in WANTED if name not in table.column_names]
-    if lacking:
-        raise RecordedError(f"a matrix must have {', '.join(WANTED)}, but {path} lacks {lacking[0]!r}; add it.")
-    column = _Columns(path, table, np.arange(table.num_rows) + 1)
+    table = load(path)
+    column = Columns(path, table, np.arange(table.num_rows) + 1)
+    column.require(WANTED, "a matrix")
     names, number = column.codes("question_id")
     place = {name: i for i, name in enumerate(code.recorded.questions)}
     question = np.array([place.get(name, -1) for name in names])[number]
@@ -49,15 +48,15 @@ def read(path: Path, code: Stage[Named], test: Stage[Named]) -> Ints:
     column.refuse(passed > total, "`passed` must not be above `total`", passed)
     shape = len(programs), int(programs.max()), int(tests.max())
     cell = np.ravel_multi_index((question, *samples), shape)
-    column.refuse(_again(cell), "a program and test sample of a question must stand once", None)
+    column.refuse(again(cell), "a program and test sample of a question must stand once", None)
     found, given = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=bool)
     found.flat[cell], given.flat[cell] = passed, True
     absent = given.any(axis=1, keepdims=True) & ~given & (np.arange(shape[1])[:, None] < programs[:, None, None])
     if absent.any():
         own, program, sample = np.argwhere(absent)[0]
         raise RecordedError(
-            f"every program must be run on a test sample that has rows, but {path} lacks code_sample {program} with "
-            f"test_sample {sample} of {code.recorded.questions[own]!r}; add it."
+            f"every program must be run on a test sample that has rows, but {column.file} lacks code_sample {program} "
+            f"with test_sample {sample} of {code.recorded.questions[own]!r}; add it."
         )
     return found
 
@@ -67,7 +66,7 @@ def _check(code: Stage[Named], test: Stage[Named]) -> None:
         if len(own.models) != 1 or own.recorded.samples is None:
             raise RecordedError(
                 f"with a matrix, stage {own.name!r} must have one model, recorded sample by sample, got "
-                f"{', '.join(own.models)}; name one in `models`."
+                f"{escaped(', '.join(own.models))}; name one in `models`."
             )
     if code.recorded.questions != test.recorded.questions:
         raise RecordedError(

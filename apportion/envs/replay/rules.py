@@ -8,79 +8,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, ClassVar, Protocol
+from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
-from apportion.envs.replay import selection
+from apportion.envs.replay import rates, selection
 from apportion.envs.replay.recorded import NONE, Recorded
+from apportion.envs.replay.rule import Drawn as Drawn
+from apportion.envs.replay.rule import Flags, Floats, Ints, Rule
+from apportion.envs.replay.scored import BestScored, Weighted
 from apportion.errors import RecordedError
-
-Floats = NDArray[np.floating[Any]]
-Ints = NDArray[np.int64]
-Flags = NDArray[np.bool_]
-
-GRID = 41  # points a side of the table of majorities
-
-
-@dataclass(frozen=True, eq=False)
-class Drawn:
-    """Draws in the order in which they are bought, a row an example.
-
-    Attributes:
-        questions: of each example.
-        samples: examples x draws, which of the question's recorded samples, from 0.
-        correct: examples x draws.
-        answers: equal numbers for equal answers to an example; -1 for none.
-        chance: one uniform number a draw, for what a verifier says of it.
-    """
-
-    questions: Ints
-    samples: Ints
-    correct: Flags
-    answers: Ints
-    chance: Floats
-
-    def of(self, examples: Ints, n: int) -> Drawn:
-        """The first n draws on some examples."""
-        at = examples, slice(n)
-        return Drawn(self.questions[examples], self.samples[at], self.correct[at], self.answers[at], self.chance[at])
-
-
-class Named(Protocol):
-    """What is done with draws, by its name."""
-
-    @property
-    def name(self) -> str:
-        """As a task file names it."""
-        ...
-
-
-class Rule(Named, Protocol):
-    """Chooses one of n draws.
-
-    Attributes:
-        votes: whether what it is worth depends on what wrong answers have in common.
-    """
-
-    votes: ClassVar[bool]
-
-    def expected(self, recorded: Recorded, column: int, n: int) -> Floats:
-        """Probability of a right answer to each question, n draws taken at random from the recorded ones: exact."""
-        ...
-
-    def outcome(self, drawn: Drawn, n: int) -> Flags:
-        """Whether what it chooses of the first n draws is right, for each example."""
-        ...
-
-    def worth(self, p: Floats, n: int, rival: Floats) -> Floats:
-        """Probability of a right answer where a draw is right with probability p.
-
-        Args:
-            rival: the share of the commonest wrong answer among wrong answers; broadcast with p.
-        """
-        ...
 
 
 @dataclass(frozen=True)
@@ -89,14 +26,26 @@ class AnyCorrect:
 
     name: ClassVar[str] = "any_correct"
     votes: ClassVar[bool] = False
+    checks: ClassVar[bool] = True
+
+    def check(self, recorded: Recorded, columns: Ints) -> None:
+        """Counts suffice."""
 
     def expected(self, recorded: Recorded, column: int, n: int) -> Floats:
         """1 - C(wrong, n) / C(drawn, n)."""
         return selection.any_correct(recorded.correct[:, column], recorded.drawn[:, column], n)
 
+    def error(self, recorded: Recorded, column: int, n: int) -> float:
+        """None."""
+        return 0.0
+
+    def chosen(self, drawn: Drawn, n: int) -> Ints:
+        """The first that is right, or the first of all."""
+        return np.asarray(drawn.correct[:, :n].argmax(axis=1))
+
     def outcome(self, drawn: Drawn, n: int) -> Flags:
         """Whether one of the first n draws is right."""
-        return np.asarray(drawn.correct[:, :n].any(axis=1))
+        return drawn.right(self.chosen(drawn, n))
 
     def worth(self, p: Floats, n: int, rival: Floats) -> Floats:
         """1 - (1 - p)^n."""
@@ -115,22 +64,33 @@ class Verified:
     completeness: float
     soundness: float
     votes: ClassVar[bool] = False
+    checks: ClassVar[bool] = True
 
     @property
     def name(self) -> str:
         """With its two probabilities."""
         return f"verified({self.completeness:g}, {self.soundness:g})"
 
+    def check(self, recorded: Recorded, columns: Ints) -> None:
+        """Counts suffice."""
+
     def expected(self, recorded: Recorded, column: int, n: int) -> Floats:
         """As `selection.verified`."""
         counts = recorded.correct[:, column], recorded.drawn[:, column]
         return selection.verified(*counts, n, self.completeness, self.soundness)
 
-    def outcome(self, drawn: Drawn, n: int) -> Flags:
+    def error(self, recorded: Recorded, column: int, n: int) -> float:
+        """None."""
+        return 0.0
+
+    def chosen(self, drawn: Drawn, n: int) -> Ints:
         """The first draw that is accepted, which is a random one since the order of draws is."""
         accepted = drawn.chance[:, :n] < np.where(drawn.correct[:, :n], self.completeness, 1.0 - self.soundness)
-        first = accepted.argmax(axis=1)  # 0 where none is accepted
-        return np.asarray(drawn.correct[np.arange(len(first)), first])
+        return np.asarray(accepted.argmax(axis=1))  # 0 where none is accepted
+
+    def outcome(self, drawn: Drawn, n: int) -> Flags:
+        """Whether the chosen one is right."""
+        return drawn.right(self.chosen(drawn, n))
 
     def worth(self, p: Floats, n: int, rival: Floats) -> Floats:
         """Independent draws: p c (1 - (1 - a)^n) / a + p (1 - c) (1 - a)^(n - 1), a the probability to be accepted."""
@@ -146,46 +106,47 @@ class Majority:
 
     name: ClassVar[str] = "majority"
     votes: ClassVar[bool] = True
+    checks: ClassVar[bool] = False
 
-    def expected(self, recorded: Recorded, column: int, n: int) -> Floats:
-        """As `selection.majority`; questions with the same votes are computed once.
+    def check(self, recorded: Recorded, columns: Ints) -> None:
+        """Some answer must be recorded.
 
         Raises:
-            RecordedError: no answers were recorded.
+            RecordedError: none is.
         """
-        samples = recorded.samples
-        if samples is None or (samples.answers == NONE).all():
+        if recorded.samples is None or (recorded.samples.answers == NONE).all():
             raise RecordedError(f"{recorded.dataset!r} must hold answers for a vote, but has none; choose any_correct.")
+
+    def expected(self, recorded: Recorded, column: int, n: int) -> Floats:
+        """As `selection.majority`; questions with the same votes are computed once."""
         values = np.empty(len(recorded.questions))
-        for question, (start, count) in enumerate(
-            zip(samples.start[:, column], recorded.drawn[:, column], strict=True)
-        ):
-            cell = slice(start, start + count)
-            spoken = samples.answers[cell] != NONE
-            _, named, votes = np.unique(samples.answers[cell][spoken], return_inverse=True, return_counts=True)
-            right = np.bincount(named, weights=samples.correct[cell][spoken], minlength=len(votes)) / votes
+        for question, cell in recorded.cells(column):
+            spoken = cell.answers != NONE
+            _, named, votes = np.unique(cell.answers[spoken], return_inverse=True, return_counts=True)
+            right = np.bincount(named, weights=cell.correct[spoken], minlength=len(votes)) / votes
             tally = tuple(sorted(zip(votes.tolist(), right.tolist(), strict=True)))
-            values[question] = _majority(tally, int(count - spoken.sum()), n)
+            values[question] = _majority(tally, int((~spoken).sum()), n)
         return values
 
-    def outcome(self, drawn: Drawn, n: int) -> Flags:
+    def error(self, recorded: Recorded, column: int, n: int) -> float:
+        """None."""
+        return 0.0
+
+    def chosen(self, drawn: Drawn, n: int) -> Ints:
         """Among tied answers the one that was drawn first, which is a random one since the order of draws is."""
-        answers, right = drawn.answers[:, :n], drawn.correct[:, :n]
+        answers = drawn.answers[:, :n]
         same = answers[:, :, None] == answers[:, None, :]
         votes = np.where(answers == NONE, 0, same.sum(axis=2))
         first = votes.argmax(axis=1)
-        at = np.arange(len(first))
-        return np.asarray(right[at, first] & (answers[at, first] != NONE))
+        return np.where(votes.max(axis=1) > 0, first, NONE)
+
+    def outcome(self, drawn: Drawn, n: int) -> Flags:
+        """Whether the chosen one is right."""
+        return drawn.right(self.chosen(drawn, n))
 
     def worth(self, p: Floats, n: int, rival: Floats) -> Floats:
-        """Draws are right, or the commonest wrong answer, or wrong in a way of their own: interpolated in a table."""
-        p, rival = np.broadcast_arrays(p, rival)
-        table = _majorities(n)
-        i, j = p * (GRID - 1), rival * (GRID - 1)
-        left, low = np.minimum(i.astype(int), GRID - 2), np.minimum(j.astype(int), GRID - 2)
-        u, v = i - left, j - low
-        upper = table[left + 1, low] * (1 - v) + table[left + 1, low + 1] * v
-        return np.asarray((table[left, low] * (1 - v) + table[left, low + 1] * v) * (1 - u) + upper * u)
+        """As `rates.vote`."""
+        return rates.vote(p, n, rival)
 
 
 @cache
@@ -193,25 +154,5 @@ def _majority(tally: tuple[tuple[int, float], ...], silent: int, n: int) -> floa
     return selection.majority([votes for votes, _ in tally], [share for _, share in tally], n, silent)
 
 
-@cache
-def _majorities(n: int) -> Floats:
-    """Probability that the correct answer wins a vote of n: p by the share of the rival among wrong answers."""
-    x, y = np.meshgrid(np.arange(n + 1), np.arange(n + 1), indexing="ij")
-    possible = x + y <= n
-    x, y = x[possible], y[possible]
-    z = n - x - y  # votes that stand alone
-    tied = (x == y) + np.where(x == 1, z, 0)
-    wins = np.where((x > 0) & (x >= y) & ((x > 1) | (y <= 1)), 1.0 / (1.0 + tied), 0.0)
-    log = selection.log_factorials(n)
-    ways = log[n] - log[x] - log[y] - log[z]
-    rival = np.linspace(0.0, 1.0, GRID)[:, None]
-    rows = []
-    for p in np.linspace(0.0, 1.0, GRID):  # one row at a time, for the memory
-        shares = (np.full_like(rival, p), (1.0 - p) * rival, (1.0 - p) * (1.0 - rival))
-        log_p = sum(np.log(np.maximum(share, 1e-300)) * k for share, k in zip(shares, (x, y, z), strict=True))
-        rows.append(np.exp(log_p + ways) @ wins)
-    return np.array(rows)
-
-
-RULES: Mapping[str, Rule] = {"any_correct": AnyCorrect(), "majority": Majority()}
+RULES: Mapping[str, Rule] = {rule.name: rule for rule in (AnyCorrect(), Majority(), BestScored(), Weighted())}
 """Rules without parameters, by name."""

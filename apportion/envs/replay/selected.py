@@ -15,7 +15,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from apportion.envs.replay.rules import Drawn, Named
+from apportion.envs.replay.rule import Drawn, Named
 from apportion.envs.replay.task import Split, Stage, Task
 
 Floats = NDArray[np.float64]

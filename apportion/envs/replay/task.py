@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apportion.envs.replay.recorded import NONE, Recorded
-from apportion.envs.replay.rules import Drawn, Named
+from apportion.envs.replay.rule import Drawn, Named
 from apportion.errors import RecordedError
 
 Floats = NDArray[np.float64]
@@ -34,15 +34,18 @@ class Option(NamedTuple):
 
     Attributes:
         arm: number of the stage's model.
-        n: draws.
+        n: draws; 0 for none, whatever the model and the rule.
         rule: number of the stage's rule.
-        share: number of the share of the budget that gave n.
+        share: number of the share of the budget that gave n; -1 for no draws.
     """
 
     arm: int
     n: int
     rule: int
     share: int
+
+
+NO_DRAWS = Option(arm=0, n=0, rule=0, share=-1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,10 +81,17 @@ class Stage(Generic[R_co]):
         """As many draws as options of a model may take, at random and without replacement, on each question."""
         column, most = self.columns[model], self.most[model]
         count = self.recorded.drawn[questions, column]
-        keys = rng.random((len(questions), int(count.max())))
+        keys = rng.random((len(questions), int(count.max(initial=0))))
         keys[np.arange(keys.shape[1]) >= count[:, None]] = 2.0  # after all that were recorded
         taken = np.argsort(keys, axis=1)[:, :most]
-        return Drawn(questions, taken, *self.judged(model, questions, taken), rng.random(taken.shape))
+        chance, scores = rng.random(taken.shape), self._scores(model, questions, taken)
+        return Drawn(questions, taken, *self.judged(model, questions, taken), chance, scores)
+
+    def _scores(self, model: int, questions: Ints, taken: Ints) -> Floats | None:
+        samples = self.recorded.samples
+        if samples is None or samples.scores is None:
+            return None
+        return np.asarray(samples.scores[samples.start[questions, self.columns[model]][:, None] + taken])
 
     def judged(self, model: int, questions: Ints, taken: Ints) -> tuple[NDArray[np.bool_], Ints]:
         """Whether some recorded samples of a model are right, and their answers: questions x samples."""
@@ -102,6 +112,9 @@ def stage(
     budget: float,
     shares: Sequence[float],
     most: int | None = None,
+    *,
+    optional: bool = False,
+    fewest: int | None = None,
 ) -> Stage[R]:
     """A stage whose models spend shares of the budget on draws, as far as draws were recorded.
 
@@ -109,12 +122,14 @@ def stage(
         prices: of one draw of each model that takes part, above 0.
         most: bound on the draws of an option; a model with fewer recorded draws for some question has its own. A model
             that cannot pay for one draw takes no part.
+        optional: whether no draws are an option, the first one then.
+        fewest: draws of a model that a question must have, or it counts as unrecorded; None where none may be so.
 
     Raises:
         RecordedError: a model is not recorded, or none can be paid.
     """
-    columns = recorded.at(recorded_stage, tuple(prices))
-    recorded_draws = recorded.drawn[:, columns].min(axis=0)
+    columns = recorded.at(recorded_stage, tuple(prices), 1 if fewest is None else 0)
+    recorded_draws = _fewest(name, recorded.drawn[:, columns], tuple(prices), fewest)
     counts = recorded_draws if most is None else np.minimum(recorded_draws, most)
     models: list[str] = []
     kept: list[int] = []
@@ -133,9 +148,24 @@ def stage(
             f"one draw of some model of {name!r} must cost at most {max(shares) * budget:g}, but the cheapest costs "
             f"{min(prices.values()):g}; raise the budget."
         )
+    if optional:
+        options.insert(0, NO_DRAWS)
     own = np.array([prices[model] for model in models])
     highest = np.array([max(o.n for o in options if o.arm == arm) for arm in range(len(models))])
     return Stage(name, recorded, tuple(models), np.array(kept), own, highest, tuple(rules), tuple(options))
+
+
+def _fewest(name: str, drawn: Ints, models: Sequence[str], fewest: int | None) -> Ints:
+    """Fewest draws of each model on any question where it is recorded."""
+    if fewest is None:
+        return np.asarray(drawn.min(axis=0))
+    for model, found in zip(models, drawn.max(axis=0), strict=True):
+        if found < fewest:
+            raise RecordedError(
+                f"every model of {name!r} must have {fewest} draws of some question, but {model!r} has at most "
+                f"{found}; lower `fewest`, or leave it out."
+            )
+    return np.asarray(np.where(drawn >= fewest, drawn, drawn.max()).min(axis=0))
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,9 +200,17 @@ class Task(ABC):
     search: int
     trials: int
 
+    def __post_init__(self) -> None:
+        """Refuse a split of more questions than there are."""
+        if self.search > self.least_questions:
+            raise RecordedError(
+                f"`search` must be at most the {self.least_questions} questions of the smallest table, got "
+                f"{self.search}; lower it."
+            )
+
     @cached_property
     def configurations(self) -> Ints:
-        """Options of all configurations within the budget: configurations x stages.
+        """Options of all configurations that draw something, within the budget: configurations x stages.
 
         Raises:
             RecordedError: there are too many to be listed, or none.
@@ -181,7 +219,7 @@ class Task(ABC):
         if size > MOST_CONFIGURATIONS:
             raise RecordedError(f"a task must have at most {MOST_CONFIGURATIONS} configurations, got {size}; cut some.")
         every = np.array(list(product(*(range(len(own.options)) for own in self.stages))))
-        within = every[self.cost(every) <= self.budget * (1 + ROUNDING)]
+        within = every[(self.cost(every) <= self.budget * (1 + ROUNDING)) & (self.calls(every) > 0)]
         if not len(within):
             raise RecordedError(f"a configuration must cost at most {self.budget:g}, but none does; raise the budget.")
         return np.asarray(within)

@@ -53,6 +53,17 @@ def main(source: Path) -> None:
     matrix = pd.read_parquet(source / "codet.matrix.parquet")
     matrix.to_parquet(HERE / "codet.matrix.parquet", compression="zstd", index=False)
 
+    rewards(source)
+
+
+def rewards(source: Path) -> None:
+    """Samples with the score that a reward model gave each."""
+    rows = pd.read_parquet(source / "math100_rm.parquet", columns=[c for c in SAMPLE if c != "stage"])
+    scores = pd.read_parquet(source / "math100_rm.scores.parquet").rename(columns={"rm_score": "score"})
+    rows = rows.merge(scores.drop(columns="level"), on=["question_id", "sample_index"], validate="one_to_one")
+    rows["answer"] = numbered(rows)
+    write(rows, "math100_rm.parquet")
+
 
 def numbered(rows: pd.DataFrame) -> pd.Series:
     """Answers as numbers by frequency, counted for each question: votes need no more."""

@@ -32,6 +32,14 @@ def easy(stages: int = 1, trials: int = 60, shares: tuple[float, ...] = (0.25, 0
     return Composed("easy", tuple(made), budget=4.0 * stages, search=30, trials=trials)
 
 
+def mixture(trials: int = 60) -> Composed:
+    """The three models on the same 30 examples, none to four draws of each, four in all: of these, any suffices."""
+    table = recorded()
+    shares = (0.25, 0.5, 1.0)
+    made = [stage(m, table, "", {m: 1.0}, [RULES["any_correct"]], 4.0, shares, optional=True) for m in RIGHT]
+    return Composed("mixture", tuple(made), budget=4.0, search=30, trials=trials, combine="any")
+
+
 def searched(search: Searcher, market: Market, seed: int = 0) -> bool:
     """Whether the search ended by itself rather than by the cap."""
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -73,6 +74,7 @@ def test_a_run_without_a_lead_is_the_median_throughout() -> None:
     own = figures_of(a_run())
     assert own["regret_at"] == {str(at): pytest.approx(0.4) for at in AT}
     assert (own["hit_95"], own["draws_to_95"], own["final_value_ratio"]) == (0.0, pytest.approx(S), pytest.approx(0.5))
+    assert (own["led"], figures_of(a_run(), a_run((1, 0.4), seed=1))["led"]) == (0.0, 0.5)
 
 
 # --- hits and spends -------------------------------------------------------------------------------------------------
@@ -137,6 +139,12 @@ def test_values_and_regrets_are_means_over_seeds() -> None:
     assert own["regret_at"] == {at: pytest.approx(regret) for at, regret in expected.items()}
 
 
+def test_the_hypervolume_is_a_mean_and_unknown_if_one_is() -> None:
+    runs = [replace(a_run(seed=seed), hypervolume=share) for seed, share in enumerate((0.5, 0.75))]
+    assert figures_of(*runs)["hypervolume"] == 0.625
+    assert figures_of(*runs, a_run(seed=2))["hypervolume"] is None
+
+
 def test_the_oracle_is_what_the_split_allows() -> None:
     own = figures_of(a_run((5, 0.8), oracle=0.79), a_run((5, 0.8), seed=1, oracle=0.6))
     assert (own["oracle_hit_99"], own["oracle_regret"]) == (0.5, pytest.approx(0.105))
@@ -157,9 +165,9 @@ def test_the_spend_to_tpe_is_where_the_mean_regret_falls_to_its_end_for_good() -
     assert (own["spend_to_tpe"], own["reached"]) == (pytest.approx(0.9), True)
 
 
-def test_who_never_gets_to_tpe_counts_as_one() -> None:
+def test_who_never_gets_to_tpe_has_no_spend_to_it() -> None:
     own = figures_of(a_run((900, 0.8)), a_run((100, 0.8), (999, 0.79), sampler="other"), searcher="other")
-    assert (own["spend_to_tpe"], own["reached"]) == (1.0, False)
+    assert (own["spend_to_tpe"], own["reached"]) == (None, False)
 
 
 def test_searchers_with_the_bank_are_compared_with_tpe_that_has_it() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import pytest
 
 from apportion.bench.searchers import race as module
 from apportion.bench.searchers.race import Job, Run, race, read
+from apportion.bench.searchers.task_file import digest
 from apportion.errors import RecordedError
 from tests.bench.searchers.test_command import write_tasks
 
@@ -119,6 +121,47 @@ def test_runs_of_a_task_that_changed_are_refused(task: str, made: list[Job], tmp
         sought(task, [("random", False)], out, seeds=3)
 
 
+def test_files_are_digested_once_and_every_run_is_stamped(
+    task: str, made: list[Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = write_tasks(tmp_path)[1]
+    digested: list[Path] = []
+
+    def noted(path: Path) -> str:
+        digested.append(path)
+        return digest(path)
+
+    monkeypatch.setattr(module, "digest", noted)
+    out = tmp_path / "runs.jsonl"
+    samplers = [("random", False), ("grid", False)]
+    runs = list(race([task, other], samplers, 3, "draws", out, workers=1))
+    assert sorted(digested) == sorted([Path(task), Path(other)]) and len(runs) == 2 * 2 * 3
+    assert all(own.digest == digest(Path(own.job.task)) for own in [*runs, *read(out)])
+
+
+def test_runs_of_before_there_was_a_hypervolume_are_read(task: str, made: list[Job], tmp_path: Path) -> None:
+    out = tmp_path / "runs.jsonl"
+    (now,) = sought(task, [("random", False)], out, seeds=1)
+    record = json.loads(out.read_text())
+    assert record.pop("hypervolume") == now.hypervolume and 0 < (now.hypervolume or 0) <= 1
+    out.write_text(json.dumps(record) + "\n")
+    assert sought(task, [("random", False)], out, seeds=1) == [replace(now, hypervolume=None)] and len(made) == 1
+
+
+def test_who_offers_no_front_has_no_hypervolume(task: str, made: list[Job]) -> None:
+    (own,) = sought(task, [("successive_halving", False)], None, seeds=1)
+    assert own.leads and own.hypervolume is None
+
+
+def test_who_lacks_a_module_is_told_so(
+    task: str, made: list[Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "lacking_searcher.py").write_text("def search(market, rng):\n    import no_such_module\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ModuleNotFoundError, match="no_such_module"):
+        sought(task, [("lacking_searcher:search", False)], None, seeds=1)
+
+
 @pytest.mark.parametrize("cut", [1, 50])
 def test_a_torn_end_of_the_file_is_made_again(cut: int, task: str, made: list[Job], tmp_path: Path) -> None:
     out = tmp_path / "runs.jsonl"
@@ -127,6 +170,32 @@ def test_a_torn_end_of_the_file_is_made_again(cut: int, task: str, made: list[Jo
     assert len(sought(task, [("random", False)], out, seeds=3)) == 3
     assert len(made) == 4
     assert len(read(out)) == 3
+
+
+def test_a_torn_end_that_cannot_be_cut_off_is_said(
+    task: str, made: list[Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "runs.jsonl"
+    sought(task, [("random", False)], out)
+    torn = out.read_bytes()[:-1]
+    out.write_bytes(torn)
+
+    def refused(path: Path, size: int) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(os, "truncate", refused)
+    with pytest.raises(RecordedError, match=r"runs\.jsonl must be writable, .* Read-only file system; name another\.$"):
+        sought(task, [("random", False)], out)
+    assert out.read_bytes() == torn and len(made) == 2
+
+
+@pytest.mark.parametrize("text", ["{}", "notes", '{"tasks": [1, 2]}', "first\nsecond"])
+def test_a_file_of_something_else_is_left_as_it_is(text: str, task: str, made: list[Job], tmp_path: Path) -> None:
+    out = tmp_path / "notes.txt"
+    out.write_text(text)
+    with pytest.raises(RecordedError, match=r"each line of .*notes\.txt must be a run, but line 1 is not"):
+        sought(task, [("random", False)], out)
+    assert out.read_text() == text and not made
 
 
 def test_a_searcher_that_raises_is_named(

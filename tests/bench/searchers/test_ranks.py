@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from apportion.bench.searchers.ranks import Q_05, critical_difference, ranked, ranks
+from apportion.bench.searchers.ranks import Q_05, critical_difference, fewest_tasks, ranked, ranks
 
 
 def test_the_lowest_has_rank_one_and_ties_share() -> None:
@@ -37,7 +37,21 @@ def test_the_critical_difference_of_demsars_example() -> None:
     assert critical_difference(1, 5) is critical_difference(21, 5) is None
 
 
+@pytest.mark.parametrize("k", Q_05)
+def test_there_is_none_for_tasks_too_few_to_tell_the_first_from_the_last_of_all_of_them(k: int) -> None:
+    fewest = fewest_tasks(k)
+    assert fewest is not None and critical_difference(k, fewest - 1) is None
+    least = critical_difference(k, fewest)
+    assert least is not None and least <= k - 1 < least * math.sqrt(fewest / (fewest - 1))
+
+
+def test_the_tasks_that_are_needed() -> None:
+    assert [fewest_tasks(k) for k in (1, 2, 3, 10, 21)] == [None, 4, 3, 3, None]
+
+
 def test_mean_ranks_over_tasks() -> None:
     found = ranked({"a": [0.1, 0.2], "b": [0.3, 0.2], "c": [0.2, 0.4]})
     assert found["mean_rank"] == {"a": 1.25, "b": 2.25, "c": 2.5}
-    assert (found["tasks"], found["critical_difference"]) == (2, pytest.approx(2.344))
+    assert (found["tasks"], found["tasks_needed"], found["critical_difference"]) == (2, 3, None)
+    found = ranked({"a": [0.1] * 8, "b": [0.3] * 8, "c": [0.2] * 8})
+    assert (found["tasks"], found["critical_difference"]) == (8, pytest.approx(2.344 / 2))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -11,7 +13,7 @@ from apportion.envs.replay.composed import Composed
 from apportion.envs.replay.market import Currency, Market
 from apportion.envs.replay.rules import RULES, Verified
 from apportion.envs.replay.task import stage
-from tests.bench.searchers.easy import best, easy, recorded, searched
+from tests.bench.searchers.easy import best, easy, mixture, recorded, searched
 
 NAMES = sorted(SURROGATES)
 
@@ -118,3 +120,10 @@ def test_quadratic_has_all_squares_and_products_of_logs_and_what_a_model_adds() 
     wanted = log_share[0] * log_price[1] - 3 * log_share[1] ** 2 + log_share[0] * log_share[1] + (model[0] == 1)
     assert in_span(quadratic(market), wanted + 2 * rule[1] - log_price[0])
     assert not in_span(quadratic(market), log_share[0] ** 3)
+
+
+@pytest.mark.parametrize("features", [quadratic, logit_linear])
+def test_no_draws_have_features_too(features: Callable[[Market], NDArray[np.float64]]) -> None:
+    market = Market(mixture(), 0)
+    found = features(market)
+    assert np.isfinite(found).all() and len(np.unique(found, axis=0)) == len(market.configurations)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from apportion.bench.searchers.task_file import load
+from apportion.bench.searchers.task_file import digest, load
 from apportion.envs.replay.composed import Composed
 from apportion.errors import RecordedError
 
@@ -90,6 +90,62 @@ def test_models_with_too_few_draws_take_no_part(tmp_path: Path) -> None:
     assert task.stages[0].models == ("large",)
 
 
+MIXTURE = """\
+name: mixture
+search: 2
+budget: 4
+shares: [0.5, 1]
+combine: any
+stages:
+  one: {data: samples.csv, dataset: d, stage: s, prices: {m: 2}}
+  two: {data: samples.csv, dataset: d, stage: s, prices: {n: 1}, select: [majority]}
+"""
+
+
+def test_a_mixture_of_models_on_one_question(tmp_path: Path) -> None:
+    task = load(write(tmp_path, task=MIXTURE))
+    assert isinstance(task, Composed) and task.shared
+    assert [[o.n for o in own.options] for own in task.stages] == [[0, 1, 2], [0, 2, 3]]
+    assert task.calls(task.configurations).tolist() == [2, 3, 1, 3, 2]
+    # Of three samples the first is right, and the third is wrong with the same answer.
+    assert task.truth.tolist() == pytest.approx([1 / 3, 1 / 2, 1 / 3, 5 / 9, 2 / 3])
+
+
+@pytest.mark.parametrize("rule", ["best_scored", "weighted"])
+def test_rules_that_go_by_scores(tmp_path: Path, rule: str) -> None:
+    text = TASK.replace("select: [majority, {completeness: 0.9, soundness: 0.8}]", f"select: [{rule}]")
+    with pytest.raises(
+        RecordedError, match=f"'d' must hold a score of every draw for {rule}, but lacks one of 'n' for"
+    ):
+        load(write(tmp_path, task=text))
+    scored = SAMPLES.replace("answer,correct\n", "answer,correct,score\n").replace("true\n", "true,2\n")
+    task = load(write(tmp_path, task=text, samples=scored.replace("false\n", "false,0.5\n")))
+    assert task.stages[1].rules[0].name == rule
+    # Two of three draws hold the right one in two cases of three; in one of them a wrong one has its answer.
+    expected = 2 / 3 if rule == "best_scored" else 1 / 2
+    assert isinstance(task, Composed) and task.expected[1].max() == pytest.approx(expected)
+
+
+WRONG_MIXTURES = {
+    "a model twice": ("prices: {n: 1}", "prices: {m: 1}", "must stand in one of them, but 'm' stands in 'two' again"),
+    "other questions": (
+        "two: {data: samples.csv, dataset: d, stage: s, prices: {n: 1}",
+        "two: {data: counts.csv, prices: {large: 1}",
+        "must be asked the same questions, but 'one' and 'two' have tables with others",
+    ),
+    "another dataset": ("dataset: d, stage: s, prices: {n", "dataset: e, stage: s, prices: {n", "the same questions"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_MIXTURES)
+def test_a_wrong_mixture_is_refused(tmp_path: Path, name: str) -> None:
+    old, new, said = WRONG_MIXTURES[name]
+    assert MIXTURE.count(old) == 1
+    text = MIXTURE.replace(old, new).replace("select: [majority]", "most: 2")
+    with pytest.raises(RecordedError, match=said):
+        load(write(tmp_path, task=text))
+
+
 # What is replaced in the task file, by what, and what is said of it.
 WRONG_FILES: dict[str, tuple[str, str, str]] = {
     "an unknown key": ("trials: 3", "trails: 3", r"task\.yaml:3: trails: Extra inputs are not permitted, got 3"),
@@ -114,10 +170,10 @@ WRONG_FILES: dict[str, tuple[str, str, str]] = {
     ),
     "a model without price": ("[n, m]", "[n, m, k]", "every model must have a price, but 'k' has none in .*; add it"),
     "nobody has a price": ("prices: prices.csv", "prices: {}", r"counts\.csv must hold a model .* with a price"),
-    "price 0": ("m: 2,", "m: 0,", r"task\.yaml:16: stages\.vote\.prices\..*\.m: .* greater than 0, got 0"),
-    "a price that is no number": ("m: 2,", "m: .nan,", r"stages\.vote\.prices\..*\.m: .*got nan"),
-    "a price without end": ("m: 2,", "m: .inf,", r"stages\.vote\.prices\..*\.m: .*got inf"),
-    "a price of words": ("m: 2,", "m: cheap,", r"stages\.vote\.prices\..*\.m: .*got 'cheap'"),
+    "price 0": ("m: 2,", "m: 0,", r"task\.yaml:16: stages\.vote\.prices\.m: .* greater than 0, got 0"),
+    "a price that is no number": ("m: 2,", "m: .nan,", r"stages\.vote\.prices\.m: .*got nan"),
+    "a price without end": ("m: 2,", "m: .inf,", r"stages\.vote\.prices\.m: .*got inf"),
+    "a price of words": ("m: 2,", "m: cheap,", r"stages\.vote\.prices\.m: .*got 'cheap'"),
     "shares that descend": ("[0.25, 0.5]", "[0.5, 0.25]", "top level: shares must ascend; sort them"),
     "a share twice": ("[0.25, 0.5]", "[0.5, 0.5]", "shares must ascend"),
     "no share": ("[0.25, 0.5]", "[]", r"shares: .*at least 1"),
@@ -131,14 +187,35 @@ WRONG_FILES: dict[str, tuple[str, str, str]] = {
     "one example": ("search: 2", "search: 1", r"search: .*greater than or equal to 2, got 1"),
     "half an example": ("search: 2", "search: 2.5", r"search: .*got 2\.5"),
     "no trial": ("trials: 3", "trials: 0", r"trials: .*got 0"),
-    "combined in no known way": ("combine: mean", "combine: most", r"combine: .*'all' or 'mean', got 'most'"),
-    "an unknown rule": ("[majority,", "[best,", r"stages\.vote\.select\.0\..*got 'best'"),
+    "combined in no known way": (
+        "combine: mean",
+        "combine: most",
+        r"combine: must be .*, got 'most'; use one of all, mean, any$",
+    ),
+    "an unknown rule": ("[majority,", "[best,", r"stages\.vote\.select\.0: must be .*, got 'best'; use one of any_c"),
+    "a rule misspelt": (
+        "[majority,",
+        "[majorty,",
+        r"^[^\n]*task\.yaml:17: stages\.vote\.select\.0: must be a name that is known here, got 'majorty'; "
+        r"did you mean 'majority'\?$",
+    ),
+    "a rule that is a number": ("[majority,", "[3,", r"^[^\n]*select\.0: must be a name .*, got 3; use.*$"),
+    "prices that are a number": (
+        "prices: prices.csv",
+        "prices: 3",
+        r"^[^\n]*solve\.prices: .*valid string, got 3; mend it\.$",
+    ),
+    "more examples than questions": (
+        "search: 2",
+        "search: 3",
+        "`search` must be at most the 2 questions of the smallest table, got 3; lower it",
+    ),
     "no rule": ("[majority, {completeness: 0.9, soundness: 0.8}]", "[]", r"stages\.vote\.select: .*at least 1"),
     "a rule twice": ("[majority,", "[majority, majority,", r"task\.yaml:11: stages\.vote: each of select must"),
     "a model twice": ("[n, m]", "[n, m, n]", r"stages\.vote: each of models must stand once"),
-    "a certain verifier": ("soundness: 0.8", "soundness: 2", r"select\.1\.Verifier\.soundness: .*equal to 1, got 2"),
-    "a verifier that is none": ("soundness: 0.8", "soundness: .nan", r"select\.1\.Verifier\.soundness: .*got nan"),
-    "half a verifier": (", soundness: 0.8", "", r"select\.1\.Verifier\.soundness: Field required"),
+    "a certain verifier": ("soundness: 0.8", "soundness: 2", r"select\.1\.soundness: .*equal to 1, got 2"),
+    "a verifier that is none": ("soundness: 0.8", "soundness: .nan", r"select\.1\.soundness: .*got nan"),
+    "half a verifier": (", soundness: 0.8", "", r"select\.1\.soundness: Field required"),
     "no draws": ("most: 2", "most: 0", r"stages\.vote\.most: .*got 0"),
     "a missing cell": (
         "prices: prices.csv",
@@ -231,3 +308,27 @@ def test_prices_without_their_column(tmp_path: Path) -> None:
         RecordedError, match=r"prices\.csv must be a CSV file with columns model and price, but: 'price'"
     ):
         load(write(tmp_path, prices=PRICES.replace("price", "cost")))
+
+
+def test_a_digest_is_of_the_file_and_of_all_that_it_names(tmp_path: Path) -> None:
+    path = write(tmp_path)
+    known = {digest(path)}
+    assert digest(path) in known
+    for changed in (
+        {"task": TASK + "\n"},
+        {"counts": COUNTS + "\n"},
+        {"samples": SAMPLES + "\n"},
+        {"prices": PRICES + "\n"},
+    ):
+        assert digest(write(tmp_path, **changed)) not in known
+        known.add(digest(path))
+    assert len(known) == 5
+    (tmp_path / "another.csv").write_text("1", encoding="utf-8")
+    assert digest(write(tmp_path)) in known
+
+
+def test_no_digest_of_what_is_no_task(tmp_path: Path) -> None:
+    with pytest.raises(RecordedError, match=r"task\.yaml:3: trails: Extra inputs"):
+        digest(write(tmp_path, task=TASK.replace("trials", "trails")))
+    with pytest.raises(RecordedError, match="must be a readable task file"):
+        digest(tmp_path / "none.yaml")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from apportion.envs.replay.recorded import Recorded, Samples
 
 Draw = tuple[int, bool]  # its answer, -1 for none, and whether it is right
 Cell = Sequence[Draw]
+Scored = tuple[int, bool, float]
 
 
 def recorded(cells: Sequence[Sequence[Cell]]) -> Recorded:
@@ -21,6 +23,14 @@ def recorded(cells: Sequence[Sequence[Cell]]) -> Recorded:
     samples = Samples(start, np.array([right for _, right in flat]), np.array([answer for answer, _ in flat]), {})
     pairs = tuple(("", f"m{i}") for i in range(drawn.shape[1]))
     return Recorded("d", tuple(f"q{i}" for i in range(len(cells))), pairs, drawn, correct, samples)
+
+
+def scored(cells: Sequence[Sequence[Sequence[Scored]]]) -> Recorded:
+    """As `recorded`, with scores; NaN for none."""
+    made = recorded([[[(answer, right) for answer, right, _ in cell] for cell in row] for row in cells])
+    assert made.samples is not None
+    scores = np.array([score for row in cells for cell in row for _, _, score in cell])
+    return replace(made, samples=replace(made.samples, scores=scores))
 
 
 def some(seed: int, questions: int, models: int, draws: int) -> Recorded:

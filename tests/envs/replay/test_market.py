@@ -292,3 +292,34 @@ def test_random_parts_are_for_stages_that_depend_on_each_other() -> None:
     with pytest.raises(TypeError, match="must depend on each other, but do not; use `worth`"):
         market.scores(np.array([0]), np.random.default_rng(0))
     assert market.spent == 0
+
+
+@cache
+def mixture(trials: int = 1000) -> Composed:
+    """Two models on the same questions, of which any suffices; each may draw nothing."""
+    table, rules = some(3, 7, 2, 6), [Verified(0.8, 0.6), RULES["any_correct"], RULES["majority"]]
+    made = [stage(m, table, "", {m: 1.0}, rules, 8.0, [0.25, 0.5], optional=True) for m in ("m0", "m1")]
+    return Composed("t", tuple(made), 8.0, EXAMPLES, trials, "any")
+
+
+def test_no_draws_cost_nothing_and_are_worth_nothing() -> None:
+    market, everyone = Market(mixture(), 0), np.arange(EXAMPLES)
+    alone = market.configurations.tolist().index([0, 2])
+    assert market.option(0, 0).n == 0 and market.option(1, 2)[:3] == (0, 2, 1)
+    market.measure(alone)
+    assert market.spent == 2 * EXAMPLES and market.prices[alone] == 2
+    first = market.score(alone, everyone)
+    assert market.drawn.tolist() == [[0] * EXAMPLES, [2] * EXAMPLES]
+    own = Market(mixture(), 0)
+    bought = np.array([own.buy(1, everyone) for _ in range(2)]).any(axis=0)
+    assert first.tolist() == bought.tolist()
+    p = np.linspace(0, 1, EXAMPLES)[None]
+    assert market.worth(0, 0, p).tolist() == np.zeros_like(p).tolist()
+
+
+def test_mixtures_are_measured_as_their_value_says() -> None:
+    own = mixture()
+    for at in range(0, len(own.configurations), 9):
+        found = [Market(own, seed) for seed in range(60)]
+        differences = [m.measure(at) - own.value(own.configurations[[at]], m.split)[0] for m in found]
+        assert abs(mean(differences)) < 4 * np.std(differences) / np.sqrt(len(found)) + 1e-12

@@ -75,6 +75,20 @@ def test_samples(tmp_path: Path, suffix: str) -> None:
     assert np.isnan(table.samples.amounts["cost_usd"]).all()
 
 
+@pytest.mark.parametrize("suffix", [".parquet", ".csv"])
+def test_scores(tmp_path: Path, suffix: str) -> None:
+    rows = [sample("a", "m", 1, score=-0.5), sample("a", "m", 0, score=2.0), sample("b", "m", 0, score=None)]
+    table = read(written(tmp_path, rows, suffix))
+    first, second = (cell.scores for _, cell in table.cells(0))
+    assert first.tolist() == [2.0, -0.5] and np.isnan(second).all()
+    without = read(written(tmp_path, [sample("a", "m", 0)], suffix))
+    assert without.samples is not None and without.samples.scores is None
+    with pytest.raises(
+        RecordedError, match="'d' must be recorded sample by sample, but has counts; choose any_correct"
+    ):
+        next(read(written(tmp_path, COUNTED, suffix)).cells(0))
+
+
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from("mn"), st.integers(0, 5)), min_size=1, unique=True))
 def test_every_sample_is_found_again(
     tmp_path_factory: pytest.TempPathFactory, places: list[tuple[str, str, int]]
@@ -120,6 +134,8 @@ REFUSED: dict[str, tuple[list[Row], str]] = {
         [sample("a", "m", 0, completion_tokens=-1)],
         "`completion_tokens` must be finite and 0 or more, got -1",
     ),
+    "a score without end": ([sample("a", "m", 0, score=float("inf"))], "`score` must be finite, got inf in row 1"),
+    "words for scores": ([sample("a", "m", 0, score="good")], "`score` of .* must be numbers, got string"),
     "words for numbers": (
         [sample("a", "m", 0, completion_tokens="many")],
         "`completion_tokens` of .* must be numbers, got string",
@@ -170,3 +186,35 @@ def test_columns_of_models(table: Recorded) -> None:
         table.at("", ["large"], 5)
     with pytest.raises(RecordedError, match=r"must hold 1 samples of 'small' for each question, but has 0 for 'b'"):
         table.at("", ["small"])
+
+
+HIDING = "m\x1b[2J\u202e"
+SHOWN = r"m\x1b[2J\u202e"
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [sample(HIDING, HIDING, 0), sample(HIDING, HIDING, 0)],
+        [sample("a", HIDING, 0, completion_tokens=-1)],
+        [sample("a", "m", 0, dataset=HIDING), sample("a", "m", 0, dataset="e")],
+        [sample("a", HIDING, 0, sample_index=0.5)],
+    ],
+)
+@pytest.mark.parametrize("suffix", [".parquet", ".csv"])
+def test_what_a_table_says_does_nothing_to_a_terminal(tmp_path: Path, rows: list[Row], suffix: str) -> None:
+    with pytest.raises(RecordedError) as error:
+        read(written(tmp_path, rows, suffix))
+    assert SHOWN in str(error.value) and str(error.value).isprintable()
+
+
+def test_what_is_asked_of_a_table_does_nothing_to_a_terminal(tmp_path: Path) -> None:
+    table = read(written(tmp_path, [sample("a", HIDING, 0), sample(HIDING, "n", 0)]))
+    for model, least in (("none", 1), (HIDING, 2), ("n", 1)):
+        with pytest.raises(RecordedError) as error:
+            table.at("", [model], least)
+        assert str(error.value).isprintable()
+    path = written(tmp_path, [sample("a", "m", 0, correct=HIDING)], ".csv")
+    with pytest.raises(RecordedError) as error:
+        read(path.rename(tmp_path / f"{HIDING}.csv"))
+    assert str(error.value).isprintable() and SHOWN in str(error.value)

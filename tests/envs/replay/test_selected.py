@@ -18,7 +18,7 @@ from apportion.bench.searchers.race import Job, run
 from apportion.bench.searchers.task_file import load
 from apportion.envs.replay.market import Market
 from apportion.envs.replay.recorded import Recorded, Samples
-from apportion.envs.replay.rules import Drawn
+from apportion.envs.replay.rule import Drawn
 from apportion.envs.replay.selected import ERROR, SCORERS, Every, Selected
 from apportion.envs.replay.task import Split, stage
 from apportion.errors import RecordedError
@@ -45,7 +45,7 @@ def task(tables: Sequence[Table], correct: Sequence[Sequence[bool]], budget: int
     shares = [n / budget for n in range(1, 1 + max(shape[1:]))]
     code = stage("code", recorded(correct), "", {"m": 1.0}, list(SCORERS.values()), budget, shares)
     test = stage("test", recorded(tests), "", {"m": 1.0}, [Every()], budget, shares)
-    return Selected("t", (code, test), budget, 2, 5, passed)
+    return Selected("t", (code, test), budget, min(2, len(tables)), 5, passed)
 
 
 def selected(rule: str, table: Table, correct: Sequence[bool], programs: Sequence[int], tests: Sequence[int]) -> float:

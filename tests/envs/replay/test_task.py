@@ -12,7 +12,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from apportion.envs.replay.composed import Composed
-from apportion.envs.replay.rules import RULES, Rule, Verified
+from apportion.envs.replay.rule import Rule
+from apportion.envs.replay.rules import RULES, Verified
 from apportion.envs.replay.task import Stage, stage
 from apportion.errors import RecordedError
 from tests.envs.replay.tables import recorded, some

@@ -1,0 +1,103 @@
+"""Draws of a model on questions, and what a rule that chooses among them is: declared, not done."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from apportion.envs.replay.recorded import NONE, Recorded
+
+Floats = NDArray[np.floating[Any]]
+Ints = NDArray[np.int64]
+Flags = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """Draws in the order in which they are bought, a row an example.
+
+    Attributes:
+        questions: of each example.
+        samples: examples x draws, which of the question's recorded samples, from 0.
+        correct: examples x draws.
+        answers: equal numbers for equal answers to an example; -1 for none.
+        chance: one uniform number a draw, for what a verifier says of it.
+        scores: as recorded, NaN where there is none; None where the whole recording has none.
+    """
+
+    questions: Ints
+    samples: Ints
+    correct: Flags
+    answers: Ints
+    chance: Floats
+    scores: Floats | None = None
+
+    def of(self, examples: Ints, n: int) -> Drawn:
+        """The first n draws on some examples."""
+        at = examples, slice(n)
+        scores = None if self.scores is None else self.scores[at]
+        return Drawn(
+            self.questions[examples], self.samples[at], self.correct[at], self.answers[at], self.chance[at], scores
+        )
+
+    def right(self, chosen: Ints) -> Flags:
+        """Whether one draw of each example is right; -1 stands for none, which is wrong."""
+        return np.asarray(self.correct[np.arange(len(chosen)), chosen] & (chosen != NONE))
+
+
+class Named(Protocol):
+    """What is done with draws, by its name."""
+
+    @property
+    def name(self) -> str:
+        """As a task file names it."""
+        ...
+
+
+class Rule(Named, Protocol):
+    """Chooses one of n draws.
+
+    Attributes:
+        votes: whether what it is worth depends on what wrong answers have in common.
+        checks: whether it looks at what is correct, as nobody can who wants to know the answer.
+    """
+
+    votes: ClassVar[bool]
+    checks: ClassVar[bool]
+
+    def check(self, recorded: Recorded, columns: Ints) -> None:
+        """Look whether some columns of a recording hold what the rule goes by.
+
+        Raises:
+            RecordedError: they do not.
+        """
+        ...
+
+    def expected(self, recorded: Recorded, column: int, n: int) -> Floats:
+        """Probability of a right answer to each question, n draws taken at random from the recorded ones."""
+        ...
+
+    def error(self, recorded: Recorded, column: int, n: int) -> float:
+        """Bound on the standard error of the mean of `expected` over questions; 0 where it is exact."""
+        ...
+
+    def chosen(self, drawn: Drawn, n: int) -> Ints:
+        """Which of the first n draws it chooses on each example; -1 for none."""
+        ...
+
+    def outcome(self, drawn: Drawn, n: int) -> Flags:
+        """Whether what it chooses of the first n draws is right, for each example."""
+        ...
+
+    def worth(self, p: Floats, n: int, rival: Floats) -> Floats:
+        """Probability of a right answer where a draw is right with probability p.
+
+        Args:
+            rival: what stands against the right answer; broadcast with p. Of a vote, the share of the commonest wrong
+                answer among wrong answers; of scores, the probability that a wrong draw has a better one than a right
+                draw.
+        """
+        ...
