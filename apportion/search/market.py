@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.floating[Any]]
 Ints = NDArray[np.int64]
+Habits = tuple[Floats, ...]
 
 
 class Arm(Protocol):
@@ -75,7 +76,7 @@ class Market(Protocol):
 
     @property
     def independent(self) -> bool:
-        """Whether a configuration's worth is a product over stages, so that `worth` is known."""
+        """Whether stages succeed independently of each other, given what they are asked, so that `worth` is known."""
         ...
 
     def scores(self, examples: Ints, rng: np.random.Generator) -> Floats:
@@ -86,11 +87,27 @@ class Market(Protocol):
         """What a stage may do."""
         ...
 
-    def worth(self, stage: int, option: int, p: Floats) -> Floats:
+    @property
+    def shared(self) -> bool:
+        """Whether all stages of an example are asked the same question; if not, questions of stages meet at random."""
+        ...
+
+    def habits(self, stage: int, option: int, k: int, rng: np.random.Generator) -> Habits:
+        """What an option's rule must know of its model beyond how often it is right: samples, k x examples each.
+
+        The same for all options of a model and rule.
+        """
+        ...
+
+    def worth(self, stage: int, option: int, p: Floats, habits: Habits) -> Floats:
         """Accuracy of an option on each example, where a draw is right with probability p: any shape x examples.
 
         Where stages are independent only; else a TypeError.
         """
+        ...
+
+    def combined(self, parts: Sequence[Floats]) -> Floats:
+        """What stages give together, element by element; linear in each of them."""
         ...
 
     def buy(self, arm: int, examples: Ints) -> object:

@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from apportion.envs.replay.task import Split, Stage, Task
 from apportion.errors import RecordedError
 
 Floats = NDArray[np.float64]
+Reals = NDArray[np.floating[Any]]
 Ints = NDArray[np.int64]
 
 PART = 4096  # configurations at once, for the memory
@@ -117,7 +118,8 @@ class Composed(Task):
         """
         if self.shared:
             return self._met(worth, configurations)
-        return self.combined([own.mean(axis=1)[configurations[:, s]] for s, own in enumerate(worth)])
+        means = [own.mean(axis=1)[configurations[:, s]] for s, own in enumerate(worth)]
+        return np.asarray(self.combined(means), dtype=np.float64)
 
     def _met(self, worth: Sequence[Floats], configurations: Ints) -> Floats:
         """Mean over examples, where the questions of stages meet in order."""
@@ -127,8 +129,8 @@ class Composed(Task):
             values[start : start + PART] = self.combined([own[part[:, s]] for s, own in enumerate(worth)]).mean(axis=1)
         return values
 
-    def combined(self, parts: Sequence[Floats]) -> Floats:
-        """What the stages give together."""
+    def combined(self, parts: Sequence[Reals]) -> Reals:
+        """What the stages give together, element by element."""
         if self.combine == "mean":
             return np.asarray(np.mean(np.stack(parts), axis=0))
         if self.combine == "any":
@@ -142,7 +144,7 @@ class Composed(Task):
             option = own.options[number]
             right = own.rules[option.rule].outcome(draws, option.n) if option.n else np.zeros(len(draws.questions))
             parts.append(right.astype(float))
-        return self.combined(parts)
+        return np.asarray(self.combined(parts), dtype=np.float64)
 
     def split(self, rng: np.random.Generator) -> Split:
         """Random questions of each stage: the same of all, or met at random."""

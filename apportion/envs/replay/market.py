@@ -5,24 +5,22 @@ It knows what was bought and which configuration leads, not how a searcher choos
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from apportion.envs.replay.composed import Composed
-from apportion.envs.replay.recorded import NONE
-from apportion.envs.replay.rules import Drawn
+from apportion.envs.replay.rule import Drawn, Habits
 from apportion.envs.replay.selected import Selected
 from apportion.envs.replay.task import Option, Split, Task
 
 Floats = NDArray[np.float64]
+Reals = NDArray[np.floating[Any]]
 Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 Currency = Literal["draws", "cost"]
-
-RIVAL, RIVAL_WEIGHT = 0.5, 2.0  # the rival's share of wrong answers where none was seen, and the votes it counts as
 
 
 class Spent(Exception):
@@ -242,37 +240,44 @@ class Market:
         """Whether the stages of an example succeed independently of each other, so that `worth` is known."""
         return isinstance(self.task, Composed)
 
-    def rival(self, arm: int) -> Floats:
-        """Share of the commonest wrong answer among the wrong answers bought of an arm, by example.
+    @property
+    def shared(self) -> bool:
+        """Whether all stages of an example are asked the same question."""
+        return isinstance(self.task, Composed) and self.task.shared
 
-        Smoothed towards what is usual of the arm, and that towards `RIVAL`.
+    def habits(self, stage: int, option: int, k: int, rng: np.random.Generator) -> Habits:
+        """What the rule of an option must know of its model beyond success: samples, k x examples each.
+
+        Raises:
+            TypeError: as `worth`.
         """
-        drawn, bought = self._draws(arm, 0), self.drawn[arm]
-        most = int(bought.max(initial=0))
-        shown = np.arange(most) < bought[:, None]
-        wrong = shown & ~drawn.correct[:, :most] & (drawn.answers[:, :most] != NONE)
-        answers = np.where(wrong, drawn.answers[:, :most], NONE)
-        same = (answers[:, :, None] == answers[:, None, :]) & wrong[:, :, None]
-        top = same.sum(axis=2).max(axis=1, initial=0)
-        seen = wrong.sum(axis=1)
-        extra, more = np.maximum(top - 1, 0), np.maximum(seen - 1, 0)  # the first wrong answer is always the commonest
-        usual = (extra.sum() + RIVAL * RIVAL_WEIGHT) / (more.sum() + RIVAL_WEIGHT)
-        return np.asarray((extra + usual * RIVAL_WEIGHT) / (more + RIVAL_WEIGHT))
+        chosen, arm = self.option(stage, option), self.arm(stage, self.option(stage, option))
+        return self._composed.stages[stage].rules[chosen.rule].habits(self._draws(arm, 0), self.drawn[arm], k, rng)
 
-    def worth(self, stage: int, option: int, p: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
+    def worth(self, stage: int, option: int, p: Reals, habits: Habits) -> Reals:
         """What an option is worth on each example where a draw is right with probability p: any shape x examples.
 
         Raises:
             TypeError: the stages depend on each other, so that no option of one is worth anything by itself.
         """
+        chosen = self.option(stage, option)
+        return (
+            self._composed.stages[stage].rules[chosen.rule].worth(p, chosen.n, habits) if chosen.n else np.zeros_like(p)
+        )
+
+    def combined(self, parts: Sequence[Reals]) -> Reals:
+        """What stages give together, element by element.
+
+        Raises:
+            TypeError: as `worth`.
+        """
+        return self._composed.combined(parts)
+
+    @property
+    def _composed(self) -> Composed:
         if not isinstance(self.task, Composed):
             raise TypeError(f"the stages of {self.task.name!r} must be independent, but are not; measure instead.")
-        chosen = self.option(stage, option)
-        if not chosen.n:
-            return np.zeros_like(p)
-        rule = self.task.stages[stage].rules[chosen.rule]
-        rival = self.rival(self.arm(stage, chosen)) if rule.votes else np.zeros(())
-        return rule.worth(p, chosen.n, rival)
+        return self.task
 
     def _pay(self, price: float) -> None:
         if self.spent + price > self.cap * (1 + 1e-12):

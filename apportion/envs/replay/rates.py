@@ -6,6 +6,8 @@ It knows chances, not recorded draws (`selection`).
 from __future__ import annotations
 
 from functools import cache
+from itertools import product
+from math import prod
 from statistics import NormalDist
 from typing import Any
 
@@ -15,19 +17,24 @@ from numpy.typing import NDArray
 from apportion.envs.replay.selection import log_factorials
 
 Floats = NDArray[np.floating[Any]]
+Ints = NDArray[np.intp]
 
-GRID = 41  # points a side of a table
+GRID, COARSE = 41, 9  # points of a table along a probability, and along agreements
 STEPS = 1601  # points of an integral over scores
 FARTHEST = 9.0  # that scores of right draws may lie from those of wrong ones, in standard deviations
 
 
-def vote(p: Floats, n: int, rival: Floats) -> Floats:
-    """Probability that the right answer wins a vote of n, ties at random.
+def vote(p: Floats, n: int, right: Floats, wrong: Floats) -> Floats:
+    """Probability that a vote of n gives a right answer, ties at random, where a draw is right with probability p.
 
-    Draws are right with probability p; or the commonest wrong answer, which is a share `rival` of the wrong ones; or
-    wrong in a way of their own.
+    Right draws give one answer, or each its own, and so do wrong ones: of "any input that gives this output" many are
+    right.
+
+    Args:
+        right: share of the commonest right answer among right draws.
+        wrong: share of the commonest wrong answer among wrong ones.
     """
-    return _between(_votes(n), p, rival)
+    return _between(_votes(n), p, right, wrong)
 
 
 def best(p: Floats, n: int, beaten: Floats) -> Floats:
@@ -39,33 +46,44 @@ def best(p: Floats, n: int, beaten: Floats) -> Floats:
     return _between(_bests(n), p, beaten)
 
 
-def _between(table: Floats, p: Floats, against: Floats) -> Floats:
-    p, against = np.broadcast_arrays(p, against)
-    i, j = p * (GRID - 1), against * (GRID - 1)
-    left, low = np.minimum(i.astype(int), GRID - 2), np.minimum(j.astype(int), GRID - 2)
-    u, v = i - left, j - low
-    upper = table[left + 1, low] * (1 - v) + table[left + 1, low + 1] * v
-    return np.asarray((table[left, low] * (1 - v) + table[left, low + 1] * v) * (1 - u) + upper * u)
+def _between(table: Floats, *shares: Floats) -> Floats:
+    """Linear between the points of a table, whose axes go from 0 to 1 each."""
+    sides = [_sides(share, points) for share, points in zip(shares, table.shape, strict=True)]
+    return np.asarray(
+        sum(table[tuple(at for at, _ in corner)] * prod(w for _, w in corner) for corner in product(*sides))
+    )
+
+
+def _sides(share: Floats, points: int) -> tuple[tuple[Ints, Floats], tuple[Ints, Floats]]:
+    """The points of an axis below and above each share, with their weights."""
+    at = share * (points - 1)
+    low = np.minimum(at.astype(np.intp), points - 2)
+    above = at - low
+    return (low, 1.0 - above), (low + 1, above)
 
 
 @cache
 def _votes(n: int) -> Floats:
-    """Probability that the correct answer wins a vote of n: p by the share of the rival among wrong answers."""
-    x, y = np.meshgrid(np.arange(n + 1), np.arange(n + 1), indexing="ij")
-    possible = x + y <= n
-    x, y = x[possible], y[possible]
+    """Probability that a right answer wins a vote of n: p by the agreement of right draws by that of wrong ones."""
+    x, y = (own.ravel() for own in np.meshgrid(np.arange(n + 1), np.arange(n + 1), indexing="ij"))
+    x, y = x[x + y <= n], y[x + y <= n]
     z = n - x - y  # votes that stand alone
-    tied = (x == y) + np.where(x == 1, z, 0)
-    wins = np.where((x > 0) & (x >= y) & ((x > 1) | (y <= 1)), 1.0 / (1.0 + tied), 0.0)
+    single = np.maximum(x, y) <= 1  # every answer has one vote, and any of them is taken
+    wins = np.where(single, x / n, np.where(x > y, 1.0, 0.5 * (x == y)))
+    alone = np.where(single, z / n, 0.0)  # wins by the share of what stands alone that is right
     log = log_factorials(n)
     ways = log[n] - log[x] - log[y] - log[z]
-    rival = np.linspace(0.0, 1.0, GRID)[:, None]
+    axis = np.linspace(0.0, 1.0, COARSE)
+    right, wrong = (own.reshape(-1, 1) for own in np.meshgrid(axis, axis, indexing="ij"))
     rows = []
-    for p in np.linspace(0.0, 1.0, GRID):  # one row at a time, for the memory
-        shares = (np.full_like(rival, p), (1.0 - p) * rival, (1.0 - p) * (1.0 - rival))
+    for p in np.linspace(0.0, 1.0, GRID):  # one at a time, for the memory
+        lone = p * (1.0 - right)
+        shares = p * right, (1.0 - p) * wrong, lone + (1.0 - p) * (1.0 - wrong)
         log_p = sum(np.log(np.maximum(share, 1e-300)) * k for share, k in zip(shares, (x, y, z), strict=True))
-        rows.append(np.exp(log_p + ways) @ wins)
-    return np.array(rows)
+        chance = np.exp(log_p + ways)
+        of_alone = lone[:, 0] / np.maximum(shares[2][:, 0], 1e-300)
+        rows.append((chance @ wins + chance @ alone * of_alone).reshape(COARSE, COARSE))
+    return np.array(rows, dtype=np.float32)
 
 
 @cache

@@ -13,6 +13,9 @@ from apportion.envs.replay.recorded import NONE, Recorded
 Floats = NDArray[np.floating[Any]]
 Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
+Habits = tuple[Floats, ...]
+
+WEIGHT = 2.0  # trials that what is usual of a model counts as on each example
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,11 +64,9 @@ class Rule(Named, Protocol):
     """Chooses one of n draws.
 
     Attributes:
-        votes: whether what it is worth depends on what wrong answers have in common.
         checks: whether it looks at what is correct, as nobody can who wants to know the answer.
     """
 
-    votes: ClassVar[bool]
     checks: ClassVar[bool]
 
     def check(self, recorded: Recorded, columns: Ints) -> None:
@@ -92,12 +93,25 @@ class Rule(Named, Protocol):
         """Whether what it chooses of the first n draws is right, for each example."""
         ...
 
-    def worth(self, p: Floats, n: int, rival: Floats) -> Floats:
-        """Probability of a right answer where a draw is right with probability p.
+    def habits(self, drawn: Drawn, bought: Ints, k: int, rng: np.random.Generator) -> Habits:
+        """What the rule must know of a model beyond how often it is right, learnt from the draws bought so far.
 
-        Args:
-            rival: what stands against the right answer; broadcast with p. Of a vote, the share of the commonest wrong
-                answer among wrong answers; of scores, the probability that a wrong draw has a better one than a right
-                draw.
+        Returns:
+            Samples of each habit, k x examples.
         """
         ...
+
+    def worth(self, p: Floats, n: int, habits: Habits) -> Floats:
+        """Probability of a right answer where a draw is right with probability p and habits are as given."""
+        ...
+
+
+def believed(successes: Ints, trials: Ints, guess: float, k: int, rng: np.random.Generator) -> Floats:
+    """Samples of an unknown rate by example, Beta distributed around what is usual of all: k x examples.
+
+    Args:
+        guess: the rate where nothing was tried, which counts as `WEIGHT` trials.
+    """
+    usual = (successes.sum() + guess * WEIGHT) / (trials.sum() + WEIGHT)
+    sampled = rng.beta(successes + usual * WEIGHT, trials - successes + (1.0 - usual) * WEIGHT, (k, len(trials)))
+    return sampled.astype(np.float32)

@@ -14,9 +14,9 @@ import numpy as np
 
 from apportion.envs.replay import rates, selection
 from apportion.envs.replay.recorded import NONE, Recorded
-from apportion.envs.replay.rule import Drawn as Drawn
-from apportion.envs.replay.rule import Flags, Floats, Ints, Rule
+from apportion.envs.replay.rule import Drawn, Flags, Floats, Habits, Ints, Rule
 from apportion.envs.replay.scored import BestScored, Weighted
+from apportion.envs.replay.votes import agreement
 from apportion.errors import RecordedError
 
 
@@ -25,7 +25,6 @@ class AnyCorrect:
     """A perfect checker: right if one of the draws is."""
 
     name: ClassVar[str] = "any_correct"
-    votes: ClassVar[bool] = False
     checks: ClassVar[bool] = True
 
     def check(self, recorded: Recorded, columns: Ints) -> None:
@@ -47,7 +46,11 @@ class AnyCorrect:
         """Whether one of the first n draws is right."""
         return drawn.right(self.chosen(drawn, n))
 
-    def worth(self, p: Floats, n: int, rival: Floats) -> Floats:
+    def habits(self, drawn: Drawn, bought: Ints, k: int, rng: np.random.Generator) -> Habits:
+        """None: only how often a draw is right matters."""
+        return ()
+
+    def worth(self, p: Floats, n: int, habits: Habits) -> Floats:
         """1 - (1 - p)^n."""
         return np.asarray(1.0 - (1.0 - p) ** n)
 
@@ -63,7 +66,6 @@ class Verified:
 
     completeness: float
     soundness: float
-    votes: ClassVar[bool] = False
     checks: ClassVar[bool] = True
 
     @property
@@ -92,7 +94,11 @@ class Verified:
         """Whether the chosen one is right."""
         return drawn.right(self.chosen(drawn, n))
 
-    def worth(self, p: Floats, n: int, rival: Floats) -> Floats:
+    def habits(self, drawn: Drawn, bought: Ints, k: int, rng: np.random.Generator) -> Habits:
+        """None: only how often a draw is right matters."""
+        return ()
+
+    def worth(self, p: Floats, n: int, habits: Habits) -> Floats:
         """Independent draws: p c (1 - (1 - a)^n) / a + p (1 - c) (1 - a)^(n - 1), a the probability to be accepted."""
         a = np.maximum(p * self.completeness + (1.0 - p) * (1.0 - self.soundness), 1e-12)
         none = (1.0 - a) ** (n - 1)
@@ -105,7 +111,6 @@ class Majority:
     """The answer named most often, ties at random; draws without an answer have no vote."""
 
     name: ClassVar[str] = "majority"
-    votes: ClassVar[bool] = True
     checks: ClassVar[bool] = False
 
     def check(self, recorded: Recorded, columns: Ints) -> None:
@@ -144,9 +149,13 @@ class Majority:
         """Whether the chosen one is right."""
         return drawn.right(self.chosen(drawn, n))
 
-    def worth(self, p: Floats, n: int, rival: Floats) -> Floats:
+    def habits(self, drawn: Drawn, bought: Ints, k: int, rng: np.random.Generator) -> Habits:
+        """How far right draws agree with each other, and wrong ones."""
+        return agreement(drawn, bought, k, rng)
+
+    def worth(self, p: Floats, n: int, habits: Habits) -> Floats:
         """As `rates.vote`."""
-        return rates.vote(p, n, rival)
+        return rates.vote(p, n, *habits)
 
 
 @cache

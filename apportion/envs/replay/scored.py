@@ -14,14 +14,15 @@ import numpy as np
 
 from apportion.envs.replay import rates, selection
 from apportion.envs.replay.recorded import NONE, Recorded
-from apportion.envs.replay.rule import Drawn, Flags, Floats, Ints
+from apportion.envs.replay.rule import Drawn, Flags, Floats, Habits, Ints, believed
+from apportion.envs.replay.votes import agreement
 from apportion.errors import RecordedError
 
 ERROR = 0.002  # standard error that no mean over questions may pass
 ENUMERATED = 1000  # parts of a question's draws up to which all are looked at
 NEARLY = 1e-9  # by which sums of scores may differ and still tie, of the largest score
 
-BEATEN, BEATEN_WEIGHT = 0.3, 4.0  # probability that a wrong draw has the better score where nothing is known, in pairs
+BEATEN = 0.3  # probability that a wrong draw has the better score where nothing is known
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,6 @@ class BestScored:
     """The draw with the best score, ties at random."""
 
     name: ClassVar[str] = "best_scored"
-    votes: ClassVar[bool] = False
     checks: ClassVar[bool] = False
 
     def check(self, recorded: Recorded, columns: Ints) -> None:
@@ -55,9 +55,13 @@ class BestScored:
         """Whether the chosen one is right."""
         return drawn.right(self.chosen(drawn, n))
 
-    def worth(self, p: Floats, n: int, rival: Floats) -> Floats:
+    def habits(self, drawn: Drawn, bought: Ints, k: int, rng: np.random.Generator) -> Habits:
+        """How often a wrong draw has a better score than a right one."""
+        return (beaten(drawn, bought, k, rng),)
+
+    def worth(self, p: Floats, n: int, habits: Habits) -> Floats:
         """As `rates.best`."""
-        return rates.best(p, n, rival)
+        return rates.best(p, n, *habits)
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,6 @@ class Weighted:
     """
 
     name: ClassVar[str] = "weighted"
-    votes: ClassVar[bool] = True
     checks: ClassVar[bool] = False
 
     def check(self, recorded: Recorded, columns: Ints) -> None:
@@ -104,15 +107,17 @@ class Weighted:
         """Whether the chosen one is right."""
         return drawn.right(self.chosen(drawn, n))
 
-    def worth(self, p: Floats, n: int, rival: Floats) -> Floats:
+    def habits(self, drawn: Drawn, bought: Ints, k: int, rng: np.random.Generator) -> Habits:
+        """How far right draws agree with each other, and wrong ones."""
+        return agreement(drawn, bought, k, rng)
+
+    def worth(self, p: Floats, n: int, habits: Habits) -> Floats:
         """As that of a vote without weights: what scores add is not known from whether draws were right."""
-        return rates.vote(p, n, rival)
+        return rates.vote(p, n, *habits)
 
 
-def beaten(drawn: Drawn, bought: Ints) -> Floats:
-    """Probability, by example, that a wrong draw has a better score than a right one.
-
-    Smoothed towards what is usual of the model, and that towards `BEATEN`.
+def beaten(drawn: Drawn, bought: Ints, k: int, rng: np.random.Generator) -> Floats:
+    """Samples of the probability that a wrong draw has a better score than a right one: k x examples.
 
     Args:
         drawn: of one model, with scores.
@@ -123,9 +128,7 @@ def beaten(drawn: Drawn, bought: Ints) -> Floats:
     known = np.arange(most) < bought[:, None]
     pairs = (known & right)[:, :, None] & (known & ~right)[:, None, :]
     behind = np.where(scores[:, :, None] == scores[:, None, :], 0.5, scores[:, :, None] < scores[:, None, :])
-    lost, all_pairs = (pairs * behind).sum(axis=(1, 2)), pairs.sum(axis=(1, 2))
-    usual = (lost.sum() + BEATEN * BEATEN_WEIGHT) / (all_pairs.sum() + BEATEN_WEIGHT)
-    return np.asarray((lost + usual * BEATEN_WEIGHT) / (all_pairs + BEATEN_WEIGHT))
+    return believed((pairs * behind).sum(axis=(1, 2)), pairs.sum(axis=(1, 2)), BEATEN, k, rng)
 
 
 def _check(name: str, recorded: Recorded, columns: Ints) -> None:

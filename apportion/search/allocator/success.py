@@ -66,23 +66,33 @@ class SuccessModel:
             self._rescale(right, drawn)
         self._missed[:, right > 0], self._hopeless[right > 0] = np.inf, 0.0
 
-    def sample(self, k: int, rng: np.random.Generator, models: Ints) -> NDArray[np.float32]:
-        """Draw k joint samples of the success probabilities of some models: k x models x examples, in single precision.
+    def sample(self, k: int, rng: np.random.Generator, models: Ints, new: int = 0) -> NDArray[np.float32]:
+        """Draw k joint samples of the success probabilities of some models, in single precision.
 
         Half the time goes into this.
+
+        Args:
+            new: number of further examples, of which nothing is known but that they are like the others.
+
+        Returns:
+            k x models x examples, the further ones last.
         """
         root = np.linalg.cholesky(self._covariance)
         both = self._both + rng.standard_normal((k, len(self._both))) @ root.T
-        base = (both[:, models, None] + both[:, None, self._models :]).astype(np.float32)
+        ease = np.column_stack([both[:, self._models :], rng.normal(0.0, np.sqrt(self._ease), (k, new))])
+        base = (both[:, models, None] + ease[:, None]).astype(np.float32)
         chosen = (rng.random((k, len(models), 1)) > self._kinds[models].cumsum(axis=1)).sum(axis=2)
         kinds = KINDS[np.minimum(chosen, len(KINDS) - 1)]
         scale, never = kinds[..., 0], NEVER[kinds[..., 1]]
         variance = np.square(SCALES[scale]).astype(np.float32)[:, :, None]
-        precision, seen = (cells[models].astype(np.float32) for cells in (self._precision, self._seen))
+        precision, seen = (
+            np.pad(cells[models].astype(np.float32), ((0, 0), (0, new))) for cells in (self._precision, self._seen)
+        )
         gain = variance * precision / (1 + variance * precision)
         noise = rng.standard_normal(base.shape, dtype=np.float32)
         odds = base + gain * (seen - base) + np.sqrt(variance * (1 - gain)) * noise
-        hopeless = _hopeless(never[:, :, None] * self._hard[models], self._missed[scale, models])
+        missed = np.pad(self._missed[scale, models], ((0, 0), (0, 0), (0, new)), constant_values=1.0)
+        hopeless = _hopeless(never[:, :, None] / (1 + np.exp(base)), missed)
         ever = rng.random(base.shape, dtype=np.float32) >= hopeless
         return np.asarray(ever / (1 + np.exp(-odds)))
 
