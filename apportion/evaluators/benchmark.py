@@ -20,6 +20,8 @@ from apportion.evaluators.forecast import Forecast
 from apportion.graphs.graph import Graph
 from apportion.store.trials import ScoreRow
 
+WHOLE = slice(None)  # of a split
+
 
 class Benchmark:
     """Examples by split, with the metrics that each rollout is given.
@@ -46,8 +48,8 @@ class Benchmark:
         self.forecast = forecast
         self._window = window
 
-    async def measure(self, graph: Graph, split: str) -> AsyncIterator[ScoreRow]:
-        """Run a graph on every example of a split.
+    async def measure(self, graph: Graph, split: str, part: slice = WHOLE) -> AsyncIterator[ScoreRow]:
+        """Run a graph on every example of a split, or on a part of it.
 
         Yields:
             Example id, status, answer and metrics, in the order of the split. A failed rollout has no answer metrics.
@@ -65,7 +67,7 @@ class Benchmark:
                     self.forecast.learn(rollout)
                 return example.id, rollout.status, rollout.answer, self.score(rollout, example)
 
-        tasks = [asyncio.create_task(one(example)) for example in self.splits[split]]
+        tasks = [asyncio.create_task(one(example)) for example in self.splits[split][part]]
         try:
             for task in tasks:
                 yield await task

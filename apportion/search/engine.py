@@ -140,10 +140,10 @@ def _refused(space: SearchSpace, params: Params) -> optuna.trial.FrozenTrial:
 
 
 def _state(trial: Trial, objectives: Sequence[Objective]) -> TrialState:
-    """Measured; refused on paper, from which samplers that know constraints learn; or failed, which says nothing."""
+    """Measured; in part only or refused on paper, from which samplers learn what they can; or failed."""
     if _values(trial, objectives) is not None:
         return TrialState.COMPLETE
-    return TrialState.PRUNED if PAPER in trial.violations else TrialState.FAIL
+    return TrialState.PRUNED if trial.state == "pruned" or PAPER in trial.violations else TrialState.FAIL
 
 
 def _attributes(trial: Trial) -> dict[str, Any]:
@@ -153,6 +153,6 @@ def _attributes(trial: Trial) -> dict[str, Any]:
 
 def _values(trial: Trial, objectives: Sequence[Objective]) -> list[float] | None:
     """Means of the objectives, None for a trial that was not measured."""
-    if not all(o.metric in trial.metrics for o in objectives):
+    if trial.state == "pruned" or not all(o.metric in trial.metrics for o in objectives):
         return None
     return [trial.mean(o.metric) for o in objectives]

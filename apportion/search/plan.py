@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from apportion.graphs.cost import COSTS
 from apportion.graphs.space import SearchSpace
 from apportion.search.objectives import Constraint, Objective
 from apportion.search.samplers import Prices
@@ -61,6 +62,12 @@ class Plan:
     def bounds(self) -> dict[str, float]:
         """The most that one answer may cost, by metric."""
         return {c.metric: c.bound for c in self.constraints}
+
+    @property
+    def cost(self) -> str:
+        """The cost by which graphs are weighed: the first that is an objective, else what the budget bounds."""
+        named = [o.metric for o in self.objectives if not o.maximize and o.metric in COSTS]
+        return named[0] if named else bounded(self.bounds) or "calls"
 
     @property
     def closing_share(self) -> float:

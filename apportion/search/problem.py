@@ -13,12 +13,15 @@ from apportion.statistics import Interval, bootstrap, paired, summary
 Row = tuple[str, str, str | None, Mapping[str, float | None]]
 """One example: its id, how the rollout ended, the answer, the metrics."""
 
+ALL = slice(None)
+"""A whole split."""
+
 
 class Problem(Protocol):
     """Measures graphs on the examples of a split."""
 
-    def measure(self, graph: Graph, split: str) -> AsyncIterator[Row]:
-        """One row an example, in the order of the split.
+    def measure(self, graph: Graph, split: str, part: slice = ALL) -> AsyncIterator[Row]:
+        """One row an example, in the order of the split; of a part of it if one is given.
 
         Raises:
             LimitReached: a needed draw may not be bought.
@@ -63,6 +66,10 @@ class Log(Protocol):
 
     def put_scores(self, graph: str, split: str, rows: Iterable[Row]) -> None:
         """Keep what a graph scored."""
+        ...
+
+    def scores(self, graph: str, split: str) -> Sequence[Row]:
+        """What a graph scored in an earlier session."""
         ...
 
     def log(self, kind: str, **detail: Any) -> None:

@@ -31,7 +31,7 @@ class GridSampler(BaseSampler):
     """
 
     def __init__(self, space: SearchSpace, seed: int, trials: int) -> None:
-        self._order = [space.point(place) for place in _places(space.size, trials + SPARE_POINTS, seed)]
+        self._order = [space.point(place) for place in places(space.size, trials + SPARE_POINTS, seed)]
         self._parameters = space.distributions()
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
@@ -55,7 +55,7 @@ class GridSampler(BaseSampler):
         raise LookupError(f"`{param_name}` must be a parameter of the space, and it is not; ask with the space's own.")
 
 
-def _places(size: int, most: int, seed: int) -> list[int]:
+def places(size: int, most: int, seed: int) -> list[int]:
     """Different places of a grid in random order: all of them, or `most` where there are more points than atoms."""
     rng = random.Random(seed)
     if size <= LISTED_POINTS:

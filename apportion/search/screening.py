@@ -42,6 +42,12 @@ def promise(graphs: Sequence[Graph], measured: Sequence[Graph], utilities: Seque
     return np.asarray(mean + CAUTION * np.sqrt(np.maximum(1.0 - explained, 0.0)))
 
 
+def likeness(graphs: Sequence[Graph]) -> Floats:
+    """The kernel of `promise`: 1 for graphs of the same counts, and less the more they differ. Graphs x graphs."""
+    x = _vectors(graphs)
+    return _kernel(x, x)
+
+
 def structure(graph: Graph) -> Counter[tuple[str, ...]]:
     """How deep each stage of a graph is, and how many nodes, edges and samples of each kind it has."""
     counts: Counter[tuple[str, ...]] = Counter()

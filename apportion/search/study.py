@@ -6,14 +6,16 @@ The study is rebuilt from its log at the start, so going on after a kill is the 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import takewhile
 from typing import Literal
 
 from apportion.errors import GraphError, LimitReached
 from apportion.graphs.graph import Graph
 from apportion.search.closing import Closing, Unmeasured, close, kept
 from apportion.search.engine import Engine
+from apportion.search.field import ALLOCATOR, Field, candidates
 from apportion.search.objectives import MOST_FAILURES, violations
 from apportion.search.plan import Plan, bounded, drawn_within
 from apportion.search.problem import Log, Measurement, Problem, Purse, Row
@@ -65,8 +67,11 @@ class Study:
         self._log = log
         self._purse = purse
         self.on_trial: Callable[[Trial], None] = lambda trial: None
-        self._engine = Engine(plan.space, plan.sampler, plan.objectives, plan.seed, plan.trials)
+        self._racing = plan.sampler == ALLOCATOR
+        asker = "random" if self._racing else plan.sampler  # a race has no use for it
+        self._engine = Engine(plan.space, asker, plan.objectives, plan.seed, plan.trials)
         self._measured: dict[str, Trial] = {}
+        self._scored: dict[str, Sequence[Row]] = {}
 
     @property
     def trials(self) -> list[Trial]:
@@ -85,13 +90,14 @@ class Study:
         return await self._close(reason)
 
     async def _search(self) -> str:
+        search = self._race if self._racing else self._ask_and_tell
         unfinished = self._restore()
         self._log.log("search", trials=len(self.trials))
         try:
-            for trial in unfinished:
+            for trial in unfinished if not self._racing else ():  # a race asks for them again
                 await self._measure(trial)
             await self._baselines()
-            reason = self._draw_within_budget() or await self._ask_and_tell()
+            reason = self._draw_within_budget() or await search()
             await self._retry_baselines()
         except LimitReached as limit:
             reason = str(limit)
@@ -149,6 +155,39 @@ class Study:
             for trial in [t for t in self.trials if t.baseline and _owed(t)]:
                 await self._measure(replace(trial, state="running", reason=""))
 
+    async def _race(self) -> str:
+        """Measure graphs on more and more examples, those that may be the best further than the others."""
+        try:
+            field = self._field()
+        except GraphError as none:
+            return self._no_graph(none)
+        for trial in self.trials:
+            if trial.metrics:
+                field.tell(trial, self._scores(trial.key))
+        while (step := field.next()) is not None:
+            params, graph, examples = step
+            known = self._measured.get(graph.key)
+            number = known.number if known else len(self.trials)
+            trial = Trial(number, self.plan.sampler, baseline=False, graph=graph, params=params)
+            if await self._measure(trial, examples):
+                field.tell(self._measured[graph.key], self._scores(graph.key))
+            else:
+                field.exclude(graph)
+            if failing := self._failing():
+                return failing
+        if field.spent < self.plan.trials:
+            return "what more examples would say is not expected to change the choice."
+        return f"`limits.trials` is {self.plan.trials}, and as many examples as those have are measured."
+
+    def _field(self) -> Field:
+        """Candidates, with what an answer of each was expected to cost when the race began."""
+        drawn = candidates(self.plan)
+        costs = self._log.fact("race")
+        if costs is None:
+            costs = [self._problem.on_paper(graph).get(self.plan.cost) or float(graph.calls) for _, graph in drawn]
+            self._log.set_fact("race", costs)
+        return Field(self.plan, drawn, costs)
+
     async def _ask_and_tell(self) -> str:
         idle = 0
         while True:
@@ -184,34 +223,44 @@ class Study:
             return f"all {self.plan.space.size} graphs of the space are measured{refused}."
         if idle >= IDLE_IN_A_ROW:
             return f"the sampler proposed {idle} graphs in a row that are measured already or over the budget on paper."
+        return self._failing()
+
+    def _failing(self) -> str | None:
+        """Why measurements say nothing any more."""
         last = [t for t in self.trials if t.state != "repeated"][-FAILED_IN_A_ROW:]
         if len(last) == FAILED_IN_A_ROW and all(t.state == "failed" for t in last):
             return f"{FAILED_IN_A_ROW} trials failed in a row, the last because {last[-1].reason}"
         return None
 
-    async def _measure(self, trial: Trial) -> bool:
-        """Measure a graph on the search split and tell; False if it was refused on paper."""
-        await self._log.put(trial.number, trial.to_dict())
+    async def _measure(self, trial: Trial, examples: int | None = None) -> bool:
+        """Measure a graph on the search split, or its first examples, and tell; False if it was refused on paper."""
+        if trial.key not in self._measured:
+            await self._log.put(trial.number, trial.to_dict())
         over, reason = self._over_on_paper(trial)
         if reason:
             await self._tell(replace(trial, state="infeasible", reason=reason, violations={PAPER: over}))
             return False
         # From what is told alone, so that a search that goes on holds the same. Baselines may take all but the plan's.
         self._purse.hold(self.plan.closing_share if trial.baseline else kept(self.plan, self.trials, self._purse))
-        measurement = await self._rows(trial.graph, "search", trial.label)
+        known = [] if examples is None else self._scores(trial.key)
+        measurement = await self._rows(trial.graph, "search", trial.label, known, examples)
         await self._tell(self._judged(trial, measurement))
         return True
 
-    async def _rows(self, graph: Graph, split: str, label: str) -> Measurement:
-        """Measure a graph on a split and keep its scores."""
+    async def _rows(
+        self, graph: Graph, split: str, label: str, known: Sequence[Row] = (), examples: int | None = None
+    ) -> Measurement:
+        """Measure a graph on a split, or from its known first examples up to a number of them, and keep its scores."""
         progress = self.progress
         progress.phase, progress.label = split, label
-        progress.done, progress.total = 0, self.plan.sizes[split]
-        rows: list[Row] = []
-        async for row in self._problem.measure(graph, split):
+        progress.done, progress.total = len(known), examples or self.plan.sizes[split]
+        rows = list(known)
+        async for row in self._problem.measure(graph, split, slice(len(known), examples)):
             rows.append(row)
             progress.done = len(rows)
         self._log.put_scores(graph.key, split, rows)
+        if split == "search":
+            self._scored[graph.key] = rows
         return Measurement(rows)
 
     async def _answered(self, graph: Graph, split: str, label: str) -> Measurement:
@@ -230,8 +279,12 @@ class Study:
             return replace(trial, state="failed", reason=reason, failure_rate=rate)
         over = violations(self.plan.constraints, metrics, rate)
         worst = max(over, key=lambda name: over[name])
-        state: Literal["complete", "infeasible"] = "infeasible" if over[worst] > 0 else "complete"
+        asked, size = len(measurement.rows), self.plan.sizes["search"]
+        margin = 0.0 if asked == size else PAPER_MARGIN  # a few examples tell a cost roughly
+        state: Literal["complete", "infeasible", "pruned"] = "infeasible" if over[worst] > margin else "complete"
         reason = "" if state == "complete" else self._say_over(worst, metrics[worst].mean if worst in metrics else rate)
+        if state == "complete" and asked < size:
+            state, reason = "pruned", f"measured on {asked} of {size} examples."
         return replace(trial, state=state, reason=reason, metrics=metrics, violations=over, failure_rate=rate)
 
     def _say_over(self, name: str, value: float) -> str:
@@ -259,9 +312,16 @@ class Study:
         # In one write: what was learnt of a trial must not outlive a kill that the trial does not.
         facts = {"elapsed_s": self._purse.elapsed_s, "learnt": self._problem.learnt()}
         await self._log.put(trial.number, trial.to_dict(), **facts)
-        self._engine.tell(trial)
+        if not self._racing:
+            self._engine.tell(trial)
         self._remember(trial)
-        self.on_trial(trial)
+        if trial.state != "pruned":
+            self.on_trial(trial)
+
+    def _scores(self, key: str) -> Sequence[Row]:
+        """What a graph scored on the search split, in this session or an earlier one, up to what failed."""
+        rows = self._scored.get(key) or self._log.scores(key, "search")
+        return list(takewhile(lambda row: row[1] != "failed", rows))
 
     def _remember(self, trial: Trial) -> None:
         self.trials[:] = [told for told in self.trials if told.number != trial.number] + [trial]

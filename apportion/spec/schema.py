@@ -316,8 +316,9 @@ class Limits(Model):
 class SearchSpec(Model):
     """How graphs are proposed."""
 
-    sampler: Literal["random", "grid", "tpe", "nsga2", "reinforce", "gptswarm"] = Field(
-        default="tpe", description="What proposes the next graph; reinforce and gptswarm need the extra torch."
+    sampler: Literal["allocator", "random", "grid", "tpe", "nsga2", "reinforce", "gptswarm"] = Field(
+        default="allocator",
+        description="What chooses the next graph to measure; reinforce and gptswarm need the extra torch.",
     )
     finalists: Count = Field(default=3, description="Graphs that are measured again on the validation split.")
 

@@ -6,12 +6,13 @@ For tests of searches, where the best graph must be known beforehand. It knows g
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from apportion.graphs.graph import Graph, Node, calls_of
-from apportion.search.problem import Row
+from apportion.search.problem import ALL, Row
 
 TOKENS_PER_CALL = 100.0
 
@@ -32,8 +33,8 @@ class SyntheticModel:
 class SyntheticProblem:
     """A stage is answered unless all its calls miss; an example is right where the graph is stronger than it is hard.
 
-    Example i of n is right if (i + 1/2) / n is below the graph's strength, so that the mean accuracy of a split is the
-    strength, rounded to a multiple of 1/n.
+    The i-th easiest of n examples is right if (i + 1/2) / n is below the graph's strength, so that the mean accuracy of
+    a split is the strength, rounded to a multiple of 1/n. Easy and hard ones stand in random order.
 
     Attributes:
         sizes: number of examples of each split.
@@ -80,10 +81,11 @@ class SyntheticProblem:
     def recall(self, learnt: Mapping[str, Any]) -> None:
         """Nothing to take over."""
 
-    async def measure(self, graph: Graph, split: str) -> AsyncIterator[Row]:
+    async def measure(self, graph: Graph, split: str, part: slice = ALL) -> AsyncIterator[Row]:
         """One row an example, with `accuracy` and the costs."""
         self.measured.append((graph.key, split))
         strength, costs, n = self.strength(graph), self.costs(graph), self.sizes[split]
-        for i in range(n):
-            right = (i + 0.5) / n < strength
+        ranks = random.Random(split).sample(range(n), n)
+        for i in range(n)[part]:
+            right = (ranks[i] + 0.5) / n < strength
             yield f"{split}{i}", "ok", "right" if right else "wrong", {"accuracy": float(right), **costs}

@@ -12,7 +12,7 @@ from apportion.graphs.space import SearchSpace
 from apportion.graphs.templates import TemplateStage
 from apportion.search.objectives import Constraint, Objective
 from apportion.search.plan import Plan
-from apportion.search.problem import Row
+from apportion.search.problem import ALL, Row
 from apportion.search.study import Outcome, Study
 from apportion.search.trial import Trial
 from apportion.statistics import Interval
@@ -61,7 +61,7 @@ class MemoryLog:
     def __init__(self) -> None:
         self.trials: dict[int, str] = {}
         self.facts: dict[str, str] = {}
-        self.scores: dict[tuple[str, str], list[Row]] = {}
+        self.scored: dict[tuple[str, str], list[Row]] = {}
         self.events: list[tuple[str, dict[str, Any]]] = []
         self.writes = 0
         self.dies_at: int | None = None
@@ -84,7 +84,10 @@ class MemoryLog:
             raise KilledError
 
     def put_scores(self, graph: str, split: str, rows: Iterable[Row]) -> None:
-        self.scores[graph, split] = list(rows)
+        self.scored[graph, split] = list(rows)
+
+    def scores(self, graph: str, split: str) -> list[Row]:
+        return self.scored.get((graph, split), [])
 
     def log(self, kind: str, **detail: Any) -> None:
         self.events.append((kind, detail))
@@ -124,9 +127,9 @@ class Troubled(SyntheticProblem):
         super().__init__(MODELS, sizes)
         self.trouble = trouble
 
-    async def measure(self, graph: Graph, split: str) -> AsyncIterator[Row]:
-        i = 0
-        async for name, _, answer, metrics in super().measure(graph, split):
+    async def measure(self, graph: Graph, split: str, part: slice = ALL) -> AsyncIterator[Row]:
+        i = part.start or 0
+        async for name, _, answer, metrics in super().measure(graph, split, part):
             status = self.trouble(graph, split, i) or "ok"
             yield name, status, answer, {**metrics, "accuracy": None} if status == "failed" else metrics
             i += 1

@@ -16,7 +16,7 @@ from apportion.errors import LimitReached
 from apportion.graphs.graph import Graph, calls_of
 from apportion.search.closing import NEED_MARGIN, close, kept
 from apportion.search.plan import Plan
-from apportion.search.problem import Measurement, Purse, Row
+from apportion.search.problem import ALL, Measurement, Purse, Row
 from apportion.search.study import Outcome, Study
 from apportion.search.trial import Trial
 from apportion.statistics import Interval
@@ -68,11 +68,11 @@ class Paid(Troubled):
         self._purse = purse
         self._bank = bank
 
-    async def measure(self, graph: Graph, split: str) -> AsyncIterator[Row]:
+    async def measure(self, graph: Graph, split: str, part: slice = ALL) -> AsyncIterator[Row]:
         if split == "search":
             self.held[graph.key] = self._purse.share
-        i = 0
-        async for row in super().measure(graph, split):
+        i = part.start or 0
+        async for row in super().measure(graph, split, part):
             for node in graph.nodes:
                 owner = graph.key + node.id if node.inputs else f"{node.stage} {node.model}"
                 for k in range(calls_of(graph, node)):

@@ -16,7 +16,7 @@ from apportion.graphs.slots import SlotStage
 from apportion.graphs.space import SearchSpace
 from apportion.search.engine import MOST_REFUSED, REFUSED, Engine
 from apportion.search.objectives import Constraint, Objective
-from apportion.search.problem import Row
+from apportion.search.problem import ALL, Row
 from apportion.search.reinforce import GPTSWARM, ReinforceSampler, Settings
 from apportion.search.samplers import MADE_ONCE, SAMPLERS
 from apportion.search.study import PAPER_MARGIN, Study
@@ -35,7 +35,7 @@ from tests.search.kit import (
     study,
 )
 
-ALL = (*SAMPLERS, *MADE_ONCE)
+NAMES = (*SAMPLERS, *MADE_ONCE)
 DRAWS_GRAPHS = ("grid", "reinforce", "gptswarm")
 """Samplers that propose nothing but graphs."""
 SLOTS = SearchSpace((SlotStage("answer", ("small", "large"), 2, ("refiner",), ("voter",), (1, 2)),))
@@ -79,7 +79,7 @@ def search(made: Engine, space: SearchSpace, told: Sequence[Trial] = ()) -> list
 
 
 @pytest.mark.parametrize("space", [SLOTS, TANGLED], ids=["slots", "tangled"])
-@pytest.mark.parametrize("sampler", ALL)
+@pytest.mark.parametrize("sampler", NAMES)
 def test_a_rebuilt_engine_asks_the_same_after_any_refusals(sampler: str, space: SearchSpace) -> None:
     first = engine(sampler, space)
     told = search(first, space)
@@ -94,7 +94,7 @@ def test_a_rebuilt_engine_asks_the_same_after_any_refusals(sampler: str, space: 
     assert search(again, space, told[:5]) == told
 
 
-@pytest.mark.parametrize("sampler", [name for name in ALL if name not in DRAWS_GRAPHS])
+@pytest.mark.parametrize("sampler", [name for name in NAMES if name not in DRAWS_GRAPHS])
 def test_refused_proposals_are_told_and_remembered(sampler: str) -> None:
     made = engine(sampler)
     told = search(made, TANGLED)
@@ -154,7 +154,7 @@ def test_a_study_whose_sampler_finds_no_graph_ends_in_good_order(bound: float, s
 
 def test_a_mistake_amid_a_measurement_is_not_taken_for_the_samplers() -> None:
     class Wordless(Troubled):
-        async def measure(self, graph: Graph, split: str) -> AsyncIterator[Row]:
+        async def measure(self, graph: Graph, split: str, part: slice = ALL) -> AsyncIterator[Row]:
             raise GraphError("a role that asks for a prompt needs one, but 'debater' has none; give it to add_role.")
             yield  # what makes it a generator
 
@@ -243,9 +243,9 @@ class Learning(Troubled):
         super().__init__()
         self.seen = 0
 
-    async def measure(self, graph: Graph, split: str) -> AsyncIterator[Row]:
+    async def measure(self, graph: Graph, split: str, part: slice = ALL) -> AsyncIterator[Row]:
         self.seen += split == "search"
-        async for row in super().measure(graph, split):
+        async for row in super().measure(graph, split, part):
             yield row
 
     def on_paper(self, graph: Graph) -> Mapping[str, float | None]:

@@ -14,7 +14,7 @@ from apportion.graphs.space import SearchSpace
 from apportion.graphs.templates import TemplateStage
 from apportion.search.objectives import Constraint, front
 from apportion.search.plan import MOST_HELD, bounded, drawn_within
-from apportion.search.problem import Row
+from apportion.search.problem import ALL, Row
 from apportion.search.samplers import MADE_ONCE, SAMPLERS
 from apportion.search.study import FAILED_IN_A_ROW, IDLE_IN_A_ROW, Outcome, Study
 from apportion.search.trial import Trial
@@ -293,7 +293,7 @@ def test_the_share_for_the_closing(trials: int, finalists: int, search: int, val
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_what_is_no_number_ends_the_run_before_it_is_told(value: float) -> None:
     class Broken(Troubled):
-        async def measure(self, graph: Graph, split: str) -> AsyncIterator[Row]:
+        async def measure(self, graph: Graph, split: str, part: slice = ALL) -> AsyncIterator[Row]:
             yield "1", "ok", "x", {"accuracy": value, "flops": 1.0, "calls": 1.0}
 
     log = MemoryLog()
@@ -309,9 +309,9 @@ def test_progress_and_scores() -> None:
     assert made.progress.phase == "starting"
     outcome = finish(made)
     assert seen == {("search", 20, 20)} and made.progress.phase == "done"
-    assert len(log.scores[made.trials[0].key, "search"]) == 20
+    assert len(log.scored[made.trials[0].key, "search"]) == 20
     assert outcome.closing is not None
-    assert len(log.scores[outcome.closing.winner.key, "test"]) == 30
+    assert len(log.scored[outcome.closing.winner.key, "test"]) == 30
     assert log.fact("elapsed_s") == 1.5
 
 

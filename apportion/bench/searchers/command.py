@@ -124,6 +124,11 @@ def _task_table(own: Mapping[str, Any], currency: str, *, wide: bool) -> Iterato
                 f"{name} led nothing in {missing} of {found['runs']} runs: before a lead, the configuration of median "
                 "value stands for it."
             )
+    if own["unrecorded"]:
+        yield _title(
+            f"On up to {own['unrecorded']:.2g} of the questions a configuration meets an answer that its second model "
+            "was not recorded on, which counts as wrong."
+        )
     yield ""
 
 

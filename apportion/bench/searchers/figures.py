@@ -299,7 +299,7 @@ def report(field: Field) -> dict[str, Any]:
     return {
         "tasks": [
             {"task": task, "stages": first[task].stages, "optimum": first[task].optimum, "cap": first[task].cap}
-            | {"samplers": own}
+            | {"unrecorded": first[task].unrecorded, "samplers": own}
             for task, own in tasks.items()
         ],
         "summary": {

@@ -28,6 +28,7 @@ import numpy as np
 from apportion.bench.searchers.fronts import relative_hypervolume
 from apportion.bench.searchers.registry import SPENDS_BY_THE_DRAW, searcher
 from apportion.bench.searchers.task_file import digest, load
+from apportion.envs.replay.chained import Chained
 from apportion.envs.replay.market import Currency, Market, Spent
 from apportion.envs.replay.task import Task
 from apportion.errors import ApportionError, RecordedError
@@ -79,6 +80,8 @@ class Run:
         hypervolume: true one of accuracy and the cost of an answer of what it offered at its end, as a share of that of
             the true front; None if it offered no front, or was written before there was this figure.
         digest: of the task file and its tables as the race found them; empty in a run that no race made.
+        unrecorded: of a chain, the largest share of the questions on which a configuration meets an answer that its
+            second model was not recorded on; 0 of other tasks.
     """
 
     job: Job
@@ -96,6 +99,7 @@ class Run:
     seconds: float
     digest: str = ""
     hypervolume: float | None = None
+    unrecorded: float = 0.0
 
 
 class Courtesy(io.TextIOBase):
@@ -145,9 +149,10 @@ def run(job: Job) -> Run:
     median, cost = float(np.median(truth)), own.cost(own.configurations)
     offered = market.fronts[-1].configurations if market.fronts else None
     hypervolume = None if offered is None else relative_hypervolume(truth, cost, own.budget, offered)
+    unrecorded = float(own.unrecorded.max()) if isinstance(own, Chained) else 0.0
     return Run(
         job, own.name, len(own.stages), market.cap, market.spent, market.trials, itself, leads, best, tolerance, oracle,
-        median, seconds, hypervolume=hypervolume,
+        median, seconds, hypervolume=hypervolume, unrecorded=unrecorded,
     )  # fmt: skip
 
 

@@ -26,21 +26,10 @@ Ints = NDArray[np.int64]
 class Branches(Drawn):
     """Draws of the second stage on everything that it might read: a row a state, whose number is its question."""
 
-    def of(self, examples: Ints, n: int) -> Drawn:
-        """Refused: which draws an example has depends on what the first stage answered.
-
-        Raises:
-            RecordedError: always.
-        """
-        raise RecordedError(
-            "a chain must be searched by trial, since what its second stage is asked is known only then; choose a "
-            "searcher by trial, such as tpe."
-        )
-
     def at(self, states: Ints, n: int) -> tuple[NDArray[np.bool_], Drawn]:
         """Which of some states were recorded, and the first n draws on those."""
         found = np.isin(states, self.questions)
-        return found, super().of(np.searchsorted(self.questions, states[found]), n)
+        return found, self.of(np.searchsorted(self.questions, states[found]), n)
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,17 +129,41 @@ class Chained(Task):
 
     def outcome(self, configuration: Ints, drawn: Sequence[Drawn]) -> Floats:
         """Whether the second stage's choice is right on each example, asked about the first one's."""
-        (above, below), (one, two) = drawn, self.stages
+        (above, below), two = drawn, self.stages[1]
         if not isinstance(below, Branches):
             raise TypeError("draws of the second stage must be those of `Reading.drawn`, a row a state.")
-        first, second = one.options[configuration[0]], two.options[configuration[1]]
-        chosen = one.rules[first.rule].chosen(above, first.n)
-        answers = np.where(chosen == NONE, NONE, above.answers[np.arange(len(chosen)), chosen])
-        right = np.zeros(len(chosen))
-        found, draws = below.at(self._state[answers], second.n)
+        second, answers = two.options[configuration[1]], self.read(int(configuration[0]), above)
+        right = np.zeros(len(answers))
+        found, draws = below.at(self.states(answers), second.n)
         if found.any():
             right[found] = two.rules[second.rule].outcome(draws, second.n)
         return right
+
+    def read(self, option: int, above: Drawn) -> Ints:
+        """Numbers of the answers that an option of the first stage chooses, for the second to read; -1 for none."""
+        own = self.stages[0].options[option]
+        chosen = self.stages[0].rules[own.rule].chosen(above, own.n)
+        return np.where(chosen == NONE, NONE, above.answers[np.arange(len(chosen)), chosen])
+
+    def states(self, answers: Ints) -> Ints:
+        """The state of each of some answers of the first stage; -1 for no answer, and where none was recorded."""
+        return np.asarray(self._state[answers])
+
+    @property
+    def answers(self) -> int:
+        """Answers of the first stage to all questions; the numbers of those to different questions differ."""
+        return len(self._state) - 1
+
+    def reached(self, model: int, questions: Ints) -> tuple[Ints, Ints]:
+        """States that draws of the first stage give on some questions, and that a model of the second was recorded on.
+
+        Returns:
+            Of each, the place of its question among those asked for, and its number.
+        """
+        own = self.stages[1]
+        states = np.flatnonzero(self._given & own.known[:, model] & np.isin(own.question, questions))
+        order = np.argsort(questions)
+        return order[np.searchsorted(questions, own.question[states], sorter=order)], states
 
     def split(self, rng: np.random.Generator) -> Split:
         """Random questions, the same of both stages."""
@@ -169,6 +182,13 @@ class Chained(Task):
         states = np.full(int(samples.answers.max(initial=NONE)) + 2, NONE)
         states[self.answer[self.answer != NONE]] = np.flatnonzero(self.answer != NONE)
         return states
+
+    @cached_property
+    def _given(self) -> NDArray[np.bool_]:
+        """Whether some draw of the first stage's models leads to each state."""
+        own = self.stages[0]
+        said = [cell.answers for column in own.columns for _, cell in own.recorded.cells(int(column))]
+        return np.asarray((self.answer != NONE) & np.isin(self.answer, np.concatenate(said)))
 
     def _chances(self, answers: Ints) -> Floats:
         """Probability, by question, that the first stage chooses one of some answers: options x questions.

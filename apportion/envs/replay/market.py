@@ -11,10 +11,13 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from apportion.envs.replay.chained import Branches, Chained
+from apportion.envs.replay.columns import NONE
 from apportion.envs.replay.composed import Composed
 from apportion.envs.replay.rule import Drawn, Habits
 from apportion.envs.replay.selected import Selected
 from apportion.envs.replay.task import Option, Split, Task
+from apportion.errors import RecordedError
 
 Floats = NDArray[np.float64]
 Reals = NDArray[np.floating[Any]]
@@ -64,13 +67,35 @@ class Arm(NamedTuple):
     most: int
 
 
+class Part(NamedTuple):
+    """What a configuration draws at a stage on some examples.
+
+    Attributes:
+        n: of its option.
+        drawn: a row an example; of the second stage of a chain, a row a state.
+        at: where the draws of each example are booked: the example itself or, in the second stage of a chain, the
+            answer that it reads, -1 for none.
+    """
+
+    arm: int
+    n: int
+    drawn: Drawn
+    at: Ints
+
+    @property
+    def asked(self) -> Ints:
+        """Draws on each example: none where there is nothing to read."""
+        return np.where(self.at == NONE, 0, self.n)
+
+
 class Market:
     """Sells draws on the search split of a task.
 
     Attributes:
         arms: models of all stages, those of a stage side by side.
         configurations: of the task, options by stage.
-        right, drawn: of each arm and example, draws bought one by one: arms x examples.
+        drawn, right: draws bought that later ones build on, and those that were right: arms x examples. Of the second
+            stage of a chain they are the sums over what it was asked about on an example; of its first, none is right.
         spent: so far.
         cap: bound on it.
         leads: what the search would have returned, from when on.
@@ -98,7 +123,12 @@ class Market:
         self.fronts: list[Front] = []
         shape = len(self.arms), self.split.size
         self.drawn, self.right = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
-        self._banked = np.zeros(shape, dtype=np.int64)
+        self._chain = task if isinstance(task, Chained) else None
+        self._read = {  # of the second stage of a chain, by arm: draws bought on each answer of the first
+            a: np.zeros(self._chain.answers, dtype=np.int64)
+            for a, arm in enumerate(self.arms)
+            if self._chain is not None and arm.stage == 1
+        }
         self._order: dict[int, Drawn] = {}
 
     def options(self, stage: int) -> tuple[Option, ...]:
@@ -146,7 +176,7 @@ class Market:
     def measure(self, configuration: int) -> float:
         """Measure a configuration on the whole search split, and pay for it.
 
-        With the bank, it uses the first draws of each arm and pays for those that no earlier trial drew; without it,
+        With the bank, it is scored as by `score`, and pays for those of its draws that were not bought; without it,
         every trial draws anew.
 
         Returns:
@@ -155,23 +185,22 @@ class Market:
         Raises:
             Spent: that would pass the cap.
         """
-        options = [self.option(s, o) for s, o in enumerate(self.configurations[configuration])]
-        arms = [self.arm(s, option) for s, option in enumerate(options)]
-        need = [np.full(self.split.size, option.n) for option in options]
+        everyone = np.arange(self.split.size)
         if self.bank:
-            need = [np.maximum(n - self._banked[arm], 0) for n, arm in zip(need, arms, strict=True)]
-        self._pay(sum(float(n.sum()) * self.arms[arm].price for n, arm in zip(need, arms, strict=True)))
+            scores = self.score(configuration, everyone)
+        else:
+            parts = self._parts(configuration, everyone, self.trials + 1)
+            self._pay([(part.arm, part.asked) for part in parts])
+            scores = self._outcome(configuration, parts)
         self.trials += 1
-        trial = 0 if self.bank else self.trials
-        drawn = [self._draws(arm, trial) for arm in arms]
-        for n, arm in zip(need, arms, strict=True):
-            self._banked[arm] += n
-        return float(self.task.outcome(self.configurations[configuration], drawn).mean())
+        return float(scores.mean())
 
     def score(self, configuration: int, examples: Ints) -> Floats:
         """Score a configuration on some examples, each named once, buying those of its draws that were not bought.
 
-        It uses the first draws of each arm on an example, so configurations share them.
+        It uses the first draws of each arm on an example, so configurations share them. In the second stage of a chain
+        they share the first draws on the answer that is read; an example without an answer draws nothing there, and
+        an answer that the model was not recorded on is paid as any other.
 
         Returns:
             What it gave on each of the examples.
@@ -179,20 +208,15 @@ class Market:
         Raises:
             Spent: that would pass the cap.
         """
-        options = [self.option(s, o) for s, o in enumerate(self.configurations[configuration])]
-        arms = [self.arm(s, option) for s, option in enumerate(options)]
-        need = [np.maximum(o.n - self.drawn[arm, examples], 0) for o, arm in zip(options, arms, strict=True)]
-        self._pay(sum(float(n.sum()) * self.arms[arm].price for n, arm in zip(need, arms, strict=True)))
-        drawn = []
-        for option, arm, more in zip(options, arms, need, strict=True):
-            draws = self._draws(arm, 0)
-            part = draws.of(examples, option.n)
-            drawn.append(part)
-            if more.any():
-                new = np.arange(option.n) >= self.drawn[arm, examples][:, None]
-                self.right[arm, examples] += (part.correct & new).sum(axis=1)
-                self.drawn[arm, examples] += more
-        return self.task.outcome(self.configurations[configuration], drawn)
+        parts = self._parts(configuration, examples, 0)
+        before = [self._bought(part.arm, part.at) for part in parts]
+        more = [np.maximum(part.asked - known, 0) for part, known in zip(parts, before, strict=True)]
+        self._pay([(part.arm, new) for part, new in zip(parts, more, strict=True)])
+        for part, known, new in zip(parts, before, more, strict=True):
+            if new.any():
+                self.right[part.arm, examples] += self._right(part, known)
+                self._note(part.arm, examples, part.at, new)
+        return self._outcome(configuration, parts)
 
     def buy(self, arm: int, examples: Ints) -> Flags:
         """Buy the next draw of an arm on each of some examples, each named once.
@@ -203,13 +227,19 @@ class Market:
         Raises:
             Spent: that would pass the cap.
             ValueError: an example has no further draw.
+            RecordedError: the task is a chain, where a draw is of an answer too.
         """
+        if self._chain is not None:
+            raise RecordedError(
+                f"a draw of the chain {self.task.name!r} is of what its stage is asked, which no example alone says; "
+                "use `score` or `measure`."
+            )
         at = self.drawn[arm, examples]
         if (at >= self.arms[arm].most).any():
             raise ValueError(
                 f"an example of arm {arm} must have a draw left, but all {self.arms[arm].most} are bought."
             )
-        self._pay(len(examples) * self.arms[arm].price)
+        self._pay([(arm, np.ones(len(examples)))])
         correct = self._draws(arm, 0).correct[examples, at]
         self.drawn[arm, examples] += 1
         self.right[arm, examples] += correct
@@ -218,18 +248,25 @@ class Market:
     def scores(self, examples: Ints, rng: np.random.Generator) -> Floats:
         """Buy all draws of all arms on some examples, and score every configuration there.
 
+        Of a chain these are all that were recorded: of the first stage, and of the second on each answer that a draw
+        of the first gave.
+
         Returns:
-            Means over random parts of the draws, an unbiased estimate: configurations x examples.
+            Configurations x examples. Of a chain expected accuracies, exact where the rules are; else means over random
+            parts of the draws, an unbiased estimate.
 
         Raises:
             Spent: that would pass the cap.
             TypeError: the stages are independent; `worth` says more then.
         """
+        if self._chain is not None:
+            self._buy_whole(self._chain, examples)
+            return self._chain.each(self.configurations, self.split.questions[0][examples])
         if not isinstance(self.task, Selected):
             raise TypeError(f"the stages of {self.task.name!r} must depend on each other, but do not; use `worth`.")
         most = np.array([arm.most for arm in self.arms])
         need = most[:, None] - self.drawn[:, examples]
-        self._pay(float(sum(own.sum() * arm.price for own, arm in zip(need, self.arms, strict=True))))
+        self._pay(list(enumerate(need)))
         self.drawn[:, examples] = most[:, None]
         bought = [self._draws(a, 0).of(examples, arm.most) for a, arm in enumerate(self.arms)]
         self.right[:, examples] = [drawn.correct.sum(axis=1) for drawn in bought]
@@ -279,7 +316,67 @@ class Market:
             raise TypeError(f"the stages of {self.task.name!r} must be independent, but are not; measure instead.")
         return self.task
 
-    def _pay(self, price: float) -> None:
+    def _parts(self, configuration: int, examples: Ints, trial: int) -> list[Part]:
+        """What a configuration draws at each stage on some examples."""
+        row = self.configurations[configuration]
+        parts: list[Part] = []
+        for s, number in enumerate(row):
+            option = self.option(s, number)
+            arm = self.arm(s, option)
+            drawn, at = self._draws(arm, trial), examples
+            if self._chain is not None and s == 1:
+                at = self._chain.read(int(row[0]), parts[0].drawn)
+            else:
+                drawn = drawn.of(examples, option.n)
+            parts.append(Part(arm, option.n, drawn, at))
+        return parts
+
+    def _outcome(self, configuration: int, parts: Sequence[Part]) -> Floats:
+        return self.task.outcome(self.configurations[configuration], [part.drawn for part in parts])
+
+    def _right(self, part: Part, before: Ints) -> Ints:
+        """How many draws were right on each example, of those that follow the ones bought before."""
+        right, found, drawn = np.zeros(len(part.at), dtype=np.int64), np.full(len(part.at), fill_value=True), part.drawn
+        if self._chain is not None and isinstance(drawn, Branches):
+            found, drawn = drawn.at(self._chain.states(part.at), part.n)
+        right[found] = (drawn.correct & (np.arange(part.n) >= before[found, None])).sum(axis=1)
+        return right
+
+    def _bought(self, arm: int, at: Ints) -> Ints:
+        """Draws bought of an arm on examples or, of the second stage of a chain, on answers."""
+        return np.asarray(self._read[arm][at] if arm in self._read else self.drawn[arm, at])
+
+    def _note(self, arm: int, examples: Ints, at: Ints, more: Ints) -> None:
+        """Enter draws into the books; an example may stand several times, with different answers."""
+        np.add.at(self.drawn[arm], examples, more)
+        if arm in self._read:
+            np.add.at(self._read[arm], at, more)
+
+    def _buy_whole(self, chain: Chained, examples: Ints) -> None:
+        """Buy all that was recorded of a chain on some examples and was not bought."""
+        questions = self.split.questions[0][examples]
+        lots = []
+        for a, arm in enumerate(self.arms):
+            own, column = chain.stages[arm.stage], chain.stages[arm.stage].columns[arm.model]
+            of, at, rows = examples, examples, questions
+            if a in self._read:
+                place, rows = chain.reached(arm.model, questions)
+                of, at = examples[place], chain.answer[rows]
+            more = own.recorded.drawn[rows, column] - self._bought(a, at)
+            right = np.bincount(of, weights=own.recorded.correct[rows, column], minlength=self.split.size)
+            lots.append((a, of, at, more, right[examples]))
+        self._pay([(a, more) for a, _, _, more, _ in lots])
+        for a, of, at, more, right in lots:
+            self._note(a, of, at, more)
+            self.right[a, examples] = right
+
+    def _pay(self, bill: Iterable[tuple[int, Reals | Ints]]) -> None:
+        """Pay for draws of arms, or for none of them.
+
+        Raises:
+            Spent: that would pass the cap.
+        """
+        price = sum(float(draws.sum()) * self.arms[arm].price for arm, draws in bill)
         if self.spent + price > self.cap * (1 + 1e-12):
             raise Spent
         self.spent += price

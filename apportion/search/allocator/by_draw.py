@@ -10,6 +10,7 @@ from itertools import count
 import numpy as np
 
 from apportion.search.allocator.belief import Belief, Believer
+from apportion.search.allocator.stated import stated
 from apportion.search.market import Floats, Ints, Market
 
 START = 4  # first draws of each arm, on as many examples
@@ -17,7 +18,6 @@ BATCH, GROWTH = 16, 0.15  # draws bought before the model is fitted again: so ma
 WHOLE = 6  # every so many rounds all configurations are looked at; in between only those that might be the best
 GAIN = 0.0005  # accuracy that the search stops at, when knowing all about the examples is expected to gain no more
 PATIENCE = 3  # rounds in a row in which it must be: a mean over samples errs
-NEAR = 0.99  # share of the best's value that counts as within 1 % of it
 
 
 def search_by_draw(market: Market, rng: np.random.Generator) -> None:
@@ -44,15 +44,15 @@ def search_by_draw(market: Market, rng: np.random.Generator) -> None:
         at = _leader(values, None if leader is None else int(np.searchsorted(asked, leader)))
         leader = int(asked[at])
         if whole:
-            over_all = belief.values_over_all(rows, rng)
-            market.lead(leader, float((over_all[:, at] >= NEAR * over_all.max(axis=1)).mean()))
+            market.lead(leader, stated(belief.values_over_all(rows, rng), at))
         else:
             market.lead(leader)
         lost = values.max(axis=1) - values[:, at]
         settled = settled + 1 if lost.mean() < GAIN else 0
         if whole and (settled >= PATIENCE or len(every) == 1):
             return
-        contenders = asked[values.max(axis=0) >= values[:, at].mean()]
+        mean = values[:, at].mean(dtype=np.float64)  # that of equal values rounds above them in single precision
+        contenders = asked[values.max(axis=0) >= mean]
         rivals = np.bincount(values.argmax(axis=1), weights=lost / (lost.sum() or 1.0), minlength=len(rows))
         gain = _gain(believer, belief, rows, {at: 0.5} | {int(c): rivals[c] / 2 for c in np.flatnonzero(rivals)})
         if not _buy(market, gain):

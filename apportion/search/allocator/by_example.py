@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from apportion.search.market import Floats, Ints, Market
+from apportion.search.allocator.stated import stated
+from apportion.search.market import Floats, Market
 
 FIRST, MORE = 8, 3  # examples bought at first, and then before each decision
 FEWEST = 12  # examples below which the search does not stop
 LENGTH = 1.0  # of the kernel, in the logarithm of a number of draws
+NO_DRAWS = 0.5  # number that an option of none counts as
 OTHER = 0.5  # correlation that another model or rule of a stage leaves
 NUGGET = 1e-6  # variance added to all, so that a matrix can be inverted
 SAMPLES = 256  # of the posterior
 GAIN = 0.001  # accuracy that the search stops at, when knowing the truth is expected to gain no more
-NEAR = 0.99  # share of the best's value that counts as within 1 % of it
 
 
 def search_by_example(market: Market, rng: np.random.Generator) -> None:
@@ -32,7 +33,7 @@ def search_by_example(market: Market, rng: np.random.Generator) -> None:
         n = scores.shape[1]
         values = _posterior(scores, kernel, rng)
         leader = int(values.mean(axis=0).argmax())
-        market.lead(leader, float((values[:, leader] >= NEAR * values.max(axis=1)).mean()))
+        market.lead(leader, stated(values, leader))
         lost = float((values.max(axis=1) - values[:, leader]).mean())
         if n == len(order) or (n >= FEWEST and lost < GAIN):
             return
@@ -61,12 +62,8 @@ def _kernel(market: Market) -> Floats:
     kernel = np.ones((len(market.configurations),) * 2)
     for s in range(market.configurations.shape[1]):
         options = [market.options(s)[o] for o in market.configurations[:, s]]
-        log = np.log([option.n for option in options])
+        log = np.log([max(option.n, NO_DRAWS) for option in options])
         kernel *= np.exp(-np.square(log[:, None] - log[None, :]) / (2.0 * LENGTH**2))
-        for kind in (_codes([o.arm for o in options]), _codes([o.rule for o in options])):
+        for kind in np.array([[option.arm, option.rule] for option in options]).T:
             kernel *= np.where(kind[:, None] == kind[None, :], 1.0, OTHER)
     return kernel
-
-
-def _codes(values: list[int]) -> Ints:
-    return np.array(values)

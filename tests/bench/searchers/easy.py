@@ -51,3 +51,13 @@ def searched(search: Searcher, market: Market, seed: int = 0) -> bool:
 
 def best(market: Market) -> int:
     return int(market.task.truth.argmax())
+
+
+def assert_a_seed_decides(search: Searcher, task: Composed) -> None:
+    """One seed gives one search on the same market, and another seed another."""
+    runs = []
+    for seed in (3, 3, 4):
+        market = Market(task, 0)
+        searched(search, market, seed)
+        runs.append(([lead[:2] for lead in market.leads], market.drawn.tolist()))
+    assert runs[0] == runs[1] != runs[2]

@@ -83,3 +83,18 @@ def test_a_mixture_is_better_than_any_model_alone() -> None:
     )
     alone = task.truth[used.sum(axis=1) == 1].max()
     assert task.truth.max() > alone + 0.05
+
+
+def test_the_chain_of_the_quickstart() -> None:
+    """The best is a vote of the small model on the capital, and one of the large model on what it says."""
+    task = load(FOLDER / "tasks" / "quickstart-chain.yaml")
+    assert isinstance(task, Chained) and task.least_questions == 90
+    named = [
+        [(own.models[own.options[o].arm], own.options[o].n) for own, o in zip(task.stages, row, strict=True)]
+        for row in task.configurations
+    ]
+    assert [("large", 3), ("large", 2)] in named and [("large", 3), ("large", 3)] not in named
+    assert named[int(task.truth.argmax())] == [("small", 7), ("large", 3)]
+    assert task.truth.max() == pytest.approx(0.657, abs=5e-4) and not task.unrecorded.any()
+    alone = max(truth for truth, own in zip(task.truth, named, strict=True) if own[0][0] == own[1][0])
+    assert alone < task.truth.max() - 0.05

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import replace
 from statistics import mean
 from typing import Literal
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from apportion.envs.replay.composed import Composed
 from apportion.envs.replay.rule import Drawn
@@ -184,6 +187,26 @@ def test_what_configurations_are_worth_where_questions_meet_at_random_or_are_sha
     assert composed("all").valued(worth, both).tolist() == [0.25, 0.5]
     assert composed("mean").valued(worth, both).tolist() == [0.5, 0.75]
     assert mixture().valued(worth, both).tolist() == [1.0, 1.0]
+
+
+@settings(max_examples=50)
+@given(st.lists(st.lists(st.floats(0, 1), min_size=4, max_size=4), min_size=1, max_size=4), st.data())
+def test_stages_are_combined_element_by_element_and_each_counts_in_proportion(
+    parts: list[list[float]], data: st.DataObject
+) -> None:
+    s, share = data.draw(st.integers(0, len(parts) - 1)), data.draw(st.floats(0, 1))
+    wrong = [[1.0 - value for value in part] for part in parts]
+    for task, expected in (
+        (composed("all"), [math.prod(column) for column in zip(*parts, strict=True)]),
+        (composed("mean"), [mean(column) for column in zip(*parts, strict=True)]),
+        (mixture(), [1.0 - math.prod(column) for column in zip(*wrong, strict=True)]),
+    ):
+        own = np.array(parts).reshape(-1, 2, 2)
+        assert task.combined(list(own)).ravel().tolist() == pytest.approx(expected, abs=1e-12)
+        assert task.combined(list(own.astype(np.float32))).dtype == np.float32
+        sides = [task.combined([np.full((2, 2), side) if i == s else part for i, part in enumerate(own)])
+                 for side in (0.0, 1.0, share)]  # fmt: skip
+        assert sides[2] == pytest.approx(sides[0] + share * (sides[1] - sides[0]), abs=1e-12)
 
 
 def test_stages_of_which_any_suffices_must_be_asked_the_same() -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from itertools import pairwise
 from statistics import mean
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -13,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from apportion.envs.replay.composed import Composed
-from apportion.envs.replay.market import RIVAL, Currency, Market, Spent
+from apportion.envs.replay.market import Currency, Market, Spent
+from apportion.envs.replay.recorded import NONE
 from apportion.envs.replay.rules import RULES, Verified
 from apportion.envs.replay.task import stage
 from tests.envs.replay.tables import some
@@ -250,26 +253,33 @@ def test_a_lead_of_no_known_chance_is_noted_once() -> None:
     assert [lead.configuration for lead in market.leads] == [3, 4]
 
 
-@pytest.mark.parametrize("seed", range(8))
-def test_the_rival_is_the_commonest_wrong_answer(seed: int) -> None:
+def habits(market: Market, stage: int, option: int) -> list[list[list[float]]]:
+    return [own.tolist() for own in market.habits(stage, option, 5, np.random.default_rng(0))]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_habits_are_learnt_from_the_draws_that_were_bought(seed: int) -> None:
     market = Market(task(), seed)
-    unknown = market.rival(2)
-    assert unknown.tolist() == pytest.approx([RIVAL] * EXAMPLES), "nothing is known"
-    for n in range(6):
-        market.buy(2, np.arange(n + 1))
-    drawn = market.task.stages[1].drawn(0, market.split.questions[1], np.random.default_rng([seed, 3, 0]))
-    seen = []
-    for e, n in enumerate(market.drawn[2]):
-        wrong = [a for a, right in zip(drawn.answers[e, :n], drawn.correct[e, :n], strict=True) if not right and a >= 0]
-        top = max((wrong.count(a) for a in wrong), default=1)
-        seen.append((max(len(wrong) - 1, 0), top - 1))  # further wrong answers, and further ones of the commonest
-    rival = market.rival(2)
-    assert len(set(seen)) >= 2 and ((rival > 0) & (rival < 1)).all()
-    for (more, extra), own in zip(seen, rival, strict=True):
-        for (other_more, other_extra), other in zip(seen, rival, strict=True):
-            assert (own == other) or (more, extra) != (other_more, other_extra)
-            assert (own < other) or more != other_more or extra >= other_extra
-            assert (own <= other) or extra != 0 or other_extra != 0 or more < other_more
+    number, option = next((i, o) for i, o in enumerate(market.options(1)) if o.arm == 1)
+    unknown = habits(market, 1, number)
+    for n in range(5):
+        market.buy(3, np.arange(n + 1))
+    drawn = market.task.stages[1].drawn(1, market.split.questions[1], np.random.default_rng([seed, 4, 0]))
+    bought = np.arange(6) < market.drawn[3][:, None]
+    silenced = replace(drawn, answers=np.where(bought, drawn.answers, NONE), correct=drawn.correct & bought)
+    rule = task().stages[1].rules[option.rule]
+    known = rule.habits(silenced, np.full(EXAMPLES, 6), 5, np.random.default_rng(0))
+    assert habits(market, 1, number) == [own.tolist() for own in known] != unknown
+    other = next(i for i, o in enumerate(market.options(1)) if o.arm == 0)
+    assert habits(market, 1, other) == unknown, "of each model its own"
+    assert market.spent == market.drawn.sum() == 15, "nothing is bought to learn them"
+
+
+def test_all_numbers_of_draws_of_a_model_have_the_same_habits() -> None:
+    market = Market(task(), 0)
+    market.buy(3, np.arange(EXAMPLES))
+    assert len({str(habits(market, 1, i)) for i, o in enumerate(market.options(1)) if o.arm == 1}) == 1
+    assert habits(market, 0, 0) == [], "what a checker makes of draws hangs on nothing else"
 
 
 def test_worth_is_that_of_the_rule() -> None:
@@ -279,11 +289,24 @@ def test_worth_is_that_of_the_rule() -> None:
     for s in (0, 1):
         for number, option in enumerate(market.options(s)):
             rule = task().stages[s].rules[option.rule]
-            rival = market.rival(market.arm(s, option)) if s else np.zeros(EXAMPLES)
-            assert (market.worth(s, number, p) == rule.worth(p, option.n, rival)).all()
+            habits = market.habits(s, number, 3, np.random.default_rng(0))
+            assert (market.worth(s, number, p, habits) == rule.worth(p, option.n, habits)).all()
             assert market.option(s, number) == option
-    worth = [[market.worth(0, n, p) for n, o in enumerate(market.options(0)) if (o.arm, o.rule) == (0, 0)]]
-    assert all((more >= fewer).all() for own in worth for fewer, more in pairwise(own))
+    worth = [market.worth(0, n, p, ()) for n, o in enumerate(market.options(0)) if (o.arm, o.rule) == (0, 0)]
+    assert len(worth) > 2 and all((more >= fewer).all() for fewer, more in pairwise(worth))
+
+
+def test_what_stages_give_together_is_said_by_the_task() -> None:
+    parts = [np.array([[0.5, 1.0]]), np.array([[0.25, 0.5]])]
+    together: dict[Literal["all", "mean", "any"], list[float]] = {
+        "all": [0.125, 0.5],
+        "mean": [0.375, 0.75],
+        "any": [0.625, 1.0],
+    }
+    for combine, expected in together.items():
+        market = Market(mixture() if combine == "any" else replace(task(), combine=combine), 0)
+        assert market.combined(parts).tolist() == [expected]
+        assert market.independent and market.shared == (combine == "any")
 
 
 def test_random_parts_are_for_stages_that_depend_on_each_other() -> None:
@@ -314,7 +337,7 @@ def test_no_draws_cost_nothing_and_are_worth_nothing() -> None:
     bought = np.array([own.buy(1, everyone) for _ in range(2)]).any(axis=0)
     assert first.tolist() == bought.tolist()
     p = np.linspace(0, 1, EXAMPLES)[None]
-    assert market.worth(0, 0, p).tolist() == np.zeros_like(p).tolist()
+    assert market.worth(0, 0, p, ()).tolist() == np.zeros_like(p).tolist()
 
 
 def test_mixtures_are_measured_as_their_value_says() -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from apportion.envs.replay import scored as module
 from apportion.envs.replay.composed import Composed
 from apportion.envs.replay.recorded import Recorded
-from apportion.envs.replay.rule import Drawn, Rule
+from apportion.envs.replay.rule import WEIGHT, Drawn, Flags, Floats, Rule
 from apportion.envs.replay.rules import RULES
 from apportion.envs.replay.scored import BEATEN, ERROR, Weighted, beaten
 from apportion.envs.replay.task import Split, stage
@@ -158,7 +158,7 @@ def test_worth_of_the_best_score_is_that_of_normal_scores(p: float, behind: floa
     apart = -(2**0.5) * NormalDist().inv_cdf(behind)
     scores = rng.standard_normal((runs, n)) + apart * right
     seen = right[np.arange(runs), scores.argmax(axis=1)].mean()
-    found = float(RULES["best_scored"].worth(np.array(p), n, np.array(behind)))
+    found = float(RULES["best_scored"].worth(np.array(p), n, (np.array(behind),)))
     assert found == pytest.approx(seen, abs=0.012)
 
 
@@ -166,20 +166,51 @@ def test_worth_of_scores_that_know_nothing_and_of_those_that_know_all() -> None:
     p = np.linspace(0, 1, 41)
     rule = RULES["best_scored"]
     for n in (1, 3, 50):
-        assert rule.worth(p, n, np.array(0.5)) == pytest.approx(p, abs=1e-6)
-        assert rule.worth(p, n, np.array(0.0)) == pytest.approx(1 - (1 - p) ** n, abs=1e-3)
-        assert rule.worth(p, n, np.array(1.0)) == pytest.approx(p**n, abs=1e-3)
+        assert rule.worth(p, n, (np.array(0.5),)) == pytest.approx(p, abs=1e-6)
+        assert rule.worth(p, n, (np.array(0.0),)) == pytest.approx(1 - (1 - p) ** n, abs=1e-3)
+        assert rule.worth(p, n, (np.array(1.0),)) == pytest.approx(p**n, abs=1e-3)
 
 
-def test_how_often_wrong_draws_have_the_better_score() -> None:
-    correct = np.array([[True, False, False], [False, True, True], [True, True, True]])
-    scores = np.array([[1.0, 2.0, 0.5], [0.0, 1.0, 0.0], [1.0, 1.0, 1.0]])
-    zeros = np.zeros((3, 3), dtype=np.int64)
-    drawn = Drawn(zeros[:, 0], zeros, correct, zeros, scores, scores)
-    nothing = beaten(drawn, np.zeros(3, dtype=np.int64))
-    assert nothing.tolist() == [BEATEN] * 3
-    # Pairs: 1 < 2 is lost, 1 > 0.5 is won; 0 < 1 is won, and 0 = 0 is half lost.
-    usual = (1.5 + 4 * BEATEN) / (4 + 4)
-    expected = [(1 + 4 * usual) / 6, (0.5 + 4 * usual) / 6, usual]
-    assert beaten(drawn, np.full(3, 3)).tolist() == pytest.approx(expected)
-    assert beaten(drawn, np.array([2, 0, 0]))[0] > beaten(drawn, np.array([3, 0, 0]))[0]
+def drawn(correct: Flags, scores: Floats) -> Drawn:
+    zeros = np.zeros(correct.shape, dtype=np.int64)
+    return Drawn(zeros[:, 0], zeros, correct, zeros, scores, scores)
+
+
+CORRECT = np.array([[True, False, False], [False, True, True], [True, True, True]])
+GIVEN = np.array([[1.0, 2.0, 0.5], [0.0, 1.0, 0.0], [1.0, 1.0, 1.0]])
+
+
+@pytest.mark.parametrize(
+    ("bought", "pairs"),
+    [
+        ([0, 0, 0], [(0, 0), (0, 0), (0, 0)]),
+        ([3, 3, 3], [(1, 2), (0.5, 2), (0, 0)]),  # 1 < 2 is lost, 1 > 0.5 won; 0 < 1 is won, and 0 = 0 half lost
+        ([2, 0, 0], [(1, 1), (0, 0), (0, 0)]),
+        ([1, 2, 3], [(0, 0), (0, 1), (0, 0)]),
+    ],
+)
+def test_how_often_wrong_draws_have_the_better_score(bought: list[int], pairs: list[tuple[float, int]]) -> None:
+    found = beaten(drawn(CORRECT, GIVEN), np.array(bought), 4000, np.random.default_rng(0))
+    lost, all_ = np.array(pairs).T
+    usual = (lost.sum() + WEIGHT * BEATEN) / (all_.sum() + WEIGHT)
+    assert found.shape == (4000, 3)
+    assert found.mean(axis=0) == pytest.approx((lost + WEIGHT * usual) / (all_ + WEIGHT), abs=0.02)
+
+
+def test_scores_that_were_not_bought_say_nothing() -> None:
+    other = np.where(np.arange(3) < 2, GIVEN, -GIVEN), CORRECT ^ (np.arange(3) == 2)
+    one, changed = (
+        beaten(drawn(correct, scores), np.array([2, 1, 2]), 50, np.random.default_rng(0))
+        for scores, correct in ((GIVEN, CORRECT), other)
+    )
+    assert (one == changed).all()
+
+
+@pytest.mark.parametrize("behind", [0.1, 0.5, 0.8])
+def test_with_many_scores_what_is_usual_comes_to_the_truth(behind: float) -> None:
+    rng = np.random.default_rng(0)
+    correct = rng.random((20, 40)) < 0.5
+    scores = rng.standard_normal(correct.shape) - 2**0.5 * NormalDist().inv_cdf(behind) * correct
+    found = beaten(drawn(correct, scores), np.full(20, 40), 200, rng)
+    assert found.mean() == pytest.approx(behind, abs=0.05)
+    assert beaten(drawn(correct, scores), np.full(20, 4), 200, rng).std() > 1.5 * found.std()

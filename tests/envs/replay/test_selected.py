@@ -202,8 +202,15 @@ def test_a_market_measures_what_the_value_says(humaneval: Selected) -> None:
 
 def test_a_market_says_no_worth_of_a_stage_by_itself() -> None:
     own = task([[[1], [0]]] * 2, [[True, False]] * 2)
-    with pytest.raises(TypeError, match="must be independent"):
-        Market(own, 0).worth(0, 0, np.array(0.5))
+    market = Market(own, 0)
+    assert not market.independent and not market.shared
+    for ask in (
+        lambda: market.worth(0, 0, np.array(0.5), ()),
+        lambda: market.habits(0, 0, 1, np.random.default_rng(0)),
+        lambda: market.combined([np.array(0.5)] * 2),
+    ):
+        with pytest.raises(TypeError, match="must be independent"):
+            ask()
 
 
 TASK = """\

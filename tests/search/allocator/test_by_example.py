@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from apportion.envs.replay.market import Market, Spent
+from apportion.envs.replay.chained import Chained
+from apportion.envs.replay.market import Currency, Market, Spent
 from apportion.envs.replay.selected import Every, Selected
 from apportion.envs.replay.task import stage
 from apportion.search.allocator import allocate
-from apportion.search.allocator.by_example import FEWEST, _posterior, search_by_example
+from apportion.search.allocator.by_example import FEWEST, _kernel, _posterior, search_by_example
 from apportion.search.market import Ints
-from tests.bench.searchers.easy import searched
+from tests.bench.searchers.easy import mixture, searched
+from tests.envs.replay import test_chained
 from tests.envs.replay.test_selected import Table, task
 
 QUESTIONS, PROGRAMS, TESTS = 24, 4, 3
@@ -118,3 +123,62 @@ def test_the_posterior_is_that_of_independent_configurations_by_hand() -> None:
     samples = np.vstack([_posterior(scores, np.eye(3), np.random.default_rng(seed)) for seed in range(40)])
     assert samples.mean(axis=0) == pytest.approx(expected, abs=0.003)
     assert np.cov(samples.T) == pytest.approx(inverse, abs=2e-4)
+
+
+def test_no_draws_are_as_any_number() -> None:
+    """Options of none are in no task of stages that depend on each other yet, and must not be infinitely far."""
+    market = Market(mixture(), 0)
+    assert any(market.option(0, o).n == 0 for o in market.configurations[:, 0])
+    kernel = _kernel(market)
+    assert np.isfinite(kernel).all() and (kernel > 0).all() and np.diag(kernel) == pytest.approx(1.0)
+
+
+CHAIN = """\
+name: tiny
+search: 20
+budget: 6
+shares: [0.17, 0.34, 0.5, 0.67, 0.84]
+chain: true
+stages:
+  capital: {data: table.parquet, prices: {small: 1, large: 2}}
+  day: {data: table.parquet, prices: {small: 1, large: 2}, select: [majority]}
+"""
+KNOWS, READS = {"small": 0.75, "large": 0.75}, {"small": 0.25, "large": 0.95}
+"""Chances that a model knows a capital, and that it reads right where it is the right one."""
+
+
+@pytest.fixture(scope="module")
+def chain(tmp_path_factory: pytest.TempPathFactory) -> Chained:
+    """A vote of the small model first, and a draw of the large one on what it says, is clearly best."""
+    pytest.importorskip("pyarrow")
+    rng, rows, row = np.random.default_rng(0), [], test_chained.row
+    for question, model, i in product(map(str, range(30)), KNOWS, range(6)):
+        capital = "Oslo" if rng.random() < KNOWS[model] else str(rng.choice(["Rome", "Lima", "Bonn"]))
+        rows.append(row(question, "capital", model, i, capital, None, "{}"))
+        for read in ("Oslo", "Rome", "Lima", "Bonn"):
+            right = bool(read == "Oslo" and rng.random() < READS[model])
+            answer = "yes" if right else str(rng.integers(4))
+            rows.append(row(question, "day", model, i, answer, right, json.dumps({"capital": read})))
+    return test_chained.made(Path(tmp_path_factory.mktemp("chain")), CHAIN, rows)
+
+
+@pytest.mark.parametrize("currency", ["draws", "cost"])
+@pytest.mark.parametrize("seed", range(4))
+def test_the_best_of_a_chain_is_found(chain: Chained, seed: int, currency: Currency) -> None:
+    market = Market(chain, seed, currency)
+    assert searched(allocate, market, seed)
+    assert chain.truth[market.leads[-1].configuration] >= 0.99 * chain.truth.max()
+    one, two = (own.options[o] for own, o in zip(chain.stages, chain.configurations[chain.truth.argmax()], strict=True))
+    assert [chain.stages[0].models[one.arm], chain.stages[1].models[two.arm]] == ["small", "large"]
+    assert np.median(chain.truth) < 0.7 * chain.truth.max()  # so that this says something
+    assert market.spent < market.cap and all(0.0 <= lead.sure <= 1.0 for lead in market.leads)
+
+
+def test_a_chain_is_searched_up_to_the_cap_and_not_beyond(chain: Chained) -> None:
+    free = Market(chain, 0)
+    assert searched(search_by_example, free)
+    market = Market(chain, 0)
+    market.cap = free.spent - 1
+    with pytest.raises(Spent):
+        search_by_example(market, np.random.default_rng(0))
+    assert 0 < market.spent <= market.cap and market.leads == free.leads[: len(market.leads)]

@@ -170,6 +170,31 @@ def test_cells_given_their_observations_are_those_of_one_dense_gaussian() -> Non
     assert model._variance.ravel() == pytest.approx(np.diag(prior - gain @ prior[at]))
 
 
+def test_further_examples_are_as_those_that_nobody_was_asked_about() -> None:
+    right, drawn = counts(chance(odds(3, 1.0)), 8)
+    drawn[:, 12:], right[:, 12:] = 0, 0
+    model = fitted(right, drawn)
+    with_new = model.sample(20 * K, np.random.default_rng(0), np.array([4, 1]), new=3).astype(np.float64)
+    assert with_new.shape == (20 * K, 2, EXAMPLES + 3)
+    waiting, new = with_new[:, :, 12:EXAMPLES], with_new[:, :, EXAMPLES:]
+    for statistic in (np.mean, np.std, lambda own, axis: (own == 0).mean(axis=axis)):
+        assert statistic(new, axis=(0, 2)) == pytest.approx(statistic(waiting, axis=(0, 2)), abs=0.01)
+    assert (new.std(axis=(0, 2)) > 1.5 * with_new[:, :, :12].std(axis=0).mean(axis=1)).all()
+    # The same example is as easy or hard for both models, and another one is another matter.
+    alike, apart = (np.corrcoef(new[:, 0, 0], new[:, 1, at])[0, 1] for at in (0, 1))
+    both = np.corrcoef(waiting[:, 0, 0], waiting[:, 1, 0])[0, 1]
+    assert alike == pytest.approx(both, abs=0.04) and alike > apart + 0.2
+    without = sampled(model)
+    assert with_new[:, 0, :12].mean(axis=0) == pytest.approx(without[:, 4, :12].mean(axis=0), abs=0.05)
+
+
+def test_before_any_draw_further_examples_are_as_all_others() -> None:
+    nothing = np.zeros((len(SIZES), EXAMPLES), dtype=np.int64)
+    samples = fitted(nothing, nothing).sample(4 * K, np.random.default_rng(0), np.arange(len(SIZES)), new=EXAMPLES)
+    seen, new = np.split(samples, 2, axis=2)
+    assert new.mean() == pytest.approx(seen.mean(), abs=0.01) and new.std() == pytest.approx(seen.std(), abs=0.01)
+
+
 TABLES = {
     "never right": [[0, 0], [0, 0]],
     "always right": [[1000, 1000], [1000, 1000]],

@@ -1,0 +1,143 @@
+"""A study by the allocator: graphs are measured on few examples, those that may be best on more, the winner on all."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from apportion.errors import GraphError
+from apportion.graphs.graph import Graph
+from apportion.graphs.space import SearchSpace
+from apportion.graphs.templates import TemplateStage
+from apportion.search.field import ALLOCATOR, FIELD, candidates
+from apportion.search.objectives import Constraint
+from apportion.search.problem import ALL, Row
+from apportion.search.study import Study
+from tests.search.kit import (
+    ACCURACY,
+    SPACE,
+    TINY,
+    KilledError,
+    MemoryLog,
+    Troubled,
+    best,
+    finish,
+    plan,
+    searched,
+    study,
+)
+
+WIDE = SearchSpace(
+    tuple(
+        TemplateStage(name, ("small", "medium", "large"), ("single", "vote", "best_of_n"), (1, 2, 3, 4), reads=reads)
+        for name, reads in (("one", ()), ("two", ("one",)), ("three", ("two",)))
+    )
+)
+BUDGET = (Constraint("flops", 2e10),)
+
+
+class Counted(Troubled):
+    """Remembers how many examples each graph was measured on."""
+
+    def __init__(self) -> None:
+        super().__init__(sizes={"search": 40, "validation": 40, "test": 10})
+        self.asked: dict[str, list[int]] = {}
+
+    async def measure(self, graph: Graph, split: str, part: slice = ALL) -> AsyncIterator[Row]:
+        seen = self.asked.setdefault(graph.key, []) if split == "search" else []
+        start = part.start or 0
+        async for row in super().measure(graph, split, part):
+            seen.append(start)
+            start += 1
+            yield row
+
+
+def raced(problem: Counted, log: MemoryLog | None = None, **changes: Any) -> Study:
+    usual: dict[str, Any] = {"sampler": ALLOCATOR, "trials": 12, "objectives": (ACCURACY,), "sizes": problem.sizes}
+    return study(plan(SPACE, **{**usual, **changes}), problem, log)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_best_graph_within_the_budget_wins_on_few_examples(seed: int) -> None:
+    problem = Counted()
+    made = raced(problem, constraints=BUDGET, seed=seed)
+    outcome = finish(made)
+    assert outcome.closing is not None
+    assert problem.strength(outcome.closing.winner.graph) >= 0.97 * best(problem, SPACE, BUDGET)
+    states = {trial.state for trial in made.trials if not trial.baseline}
+    assert "pruned" in states, "some graphs are given up before they are measured on all examples"
+
+
+def test_no_example_of_a_graph_is_measured_twice_and_no_more_than_planned() -> None:
+    problem = Counted()
+    made = raced(problem, trials=5)
+    finish(made)
+    baselines = {trial.key for trial in made.trials if trial.baseline}
+    assert all(asked == list(range(len(asked))) for asked in problem.asked.values())
+    assert 0 < sum(len(asked) for key, asked in problem.asked.items() if key not in baselines) <= 5 * 40
+
+
+def test_what_is_complete_was_measured_on_all_examples_and_what_is_pruned_says_on_how_many() -> None:
+    problem = Counted()
+    made = raced(problem)
+    outcome = finish(made)
+    for trial in made.trials:
+        asked = len(problem.asked.get(trial.key, []))
+        assert (trial.state == "complete") == (asked == 40)
+        if trial.state == "pruned":
+            assert trial.reason == f"measured on {asked} of 40 examples." and 0 < asked < 40
+    assert outcome.closing is not None and outcome.closing.winner.state == "complete"
+
+
+@pytest.mark.parametrize("dies_at", [1, 7, 12, 20, 31])
+def test_a_race_that_was_killed_goes_on_as_it_would_have(dies_at: int) -> None:
+    whole = MemoryLog()
+    expected = finish(raced(Counted(), whole))
+    log = MemoryLog()
+    log.dies_at = dies_at
+    with pytest.raises(KilledError):
+        finish(raced(Counted(), log))
+    log.dies_at = None
+    assert finish(raced(Counted(), log)) == expected
+    assert {r["number"]: r["graph"] for r in log.all()} == {r["number"]: r["graph"] for r in whole.all()}
+
+
+def test_a_race_stops_by_itself_where_all_that_matters_is_known() -> None:
+    problem = Counted()
+    made = study(plan(TINY, sampler=ALLOCATOR, trials=500, sizes=problem.sizes), problem)
+    outcome = finish(made)
+    assert outcome.reason == "what more examples would say is not expected to change the choice."
+    assert sum(map(len, problem.asked.values())) < 40 * TINY.size or len(set(searched(problem))) == TINY.size
+
+
+def test_failed_examples_are_measured_again() -> None:
+    class Outage(Counted):
+        down = True
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.trouble = lambda graph, split, i: "failed" if self.down and split == "search" else None
+
+    problem, log = Outage(), MemoryLog()
+    outcome = finish(raced(problem, log))
+    assert outcome.state == "infeasible"
+    problem.down = False
+    outcome = finish(raced(problem, log))
+    assert outcome.state == "done" and outcome.closing is not None
+
+
+def test_the_field_of_a_small_space_is_all_of_it_and_of_a_large_one_a_part() -> None:
+    assert len(candidates(plan(SPACE))) == SPACE.size
+    assert WIDE.size > FIELD
+    drawn = [graph.key for _, graph in candidates(plan(WIDE))]
+    assert len(set(drawn)) == len(drawn) == FIELD
+    assert drawn == [graph.key for _, graph in candidates(plan(WIDE))]
+    assert drawn != [graph.key for _, graph in candidates(plan(WIDE, seed=8))]
+
+
+def test_a_space_without_a_graph_ends_the_search_in_words() -> None:
+    lone = SearchSpace(tuple(TemplateStage(name, ("small",), ("single",), (1,)) for name in ("one", "two")))
+    with pytest.raises(GraphError):
+        candidates(plan(lone))
