@@ -31,7 +31,7 @@ from tests.search.kit import (
 
 WIDE = SearchSpace(
     tuple(
-        TemplateStage(name, ("small", "medium", "large"), ("single", "vote", "best_of_n"), (1, 2, 3, 4), reads=reads)
+        TemplateStage(name, ("small", "medium", "large"), ("single", "vote", "best_of_n"), (1, 4), reads=reads)
         for name, reads in (("one", ()), ("two", ("one",)), ("three", ("two",)))
     )
 )
@@ -138,6 +138,6 @@ def test_the_field_of_a_small_space_is_all_of_it_and_of_a_large_one_a_part() -> 
 
 
 def test_a_space_without_a_graph_ends_the_search_in_words() -> None:
-    lone = SearchSpace(tuple(TemplateStage(name, ("small",), ("single",), (1,)) for name in ("one", "two")))
+    lone = SearchSpace(tuple(TemplateStage(name, ("small",), ("single",), (1, 1)) for name in ("one", "two")))
     with pytest.raises(GraphError):
         candidates(plan(lone))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from apportion.search.allocator.by_draw import search_by_draw
 from apportion.search.allocator.by_example import search_by_example
@@ -11,7 +12,8 @@ from apportion.search.market import Market
 
 def allocate(market: Market, rng: np.random.Generator) -> None:
     """Search a market: by the draw where stages are independent, by the example where they are not."""
-    (search_by_draw if market.independent else search_by_example)(market, rng)
+    with threadpool_limits(1):  # on small matrices threads do nothing but wait for each other
+        (search_by_draw if market.independent else search_by_example)(market, rng)
 
 
 __all__ = ["allocate"]

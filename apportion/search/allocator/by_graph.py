@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from apportion.graphs.graph import Graph
 from apportion.search.screening import likeness
@@ -67,9 +68,10 @@ class GraphRace:
         """
         if not self._in.any():
             return None
-        mean, covariance, noise = self._posterior()
+        with threadpool_limits(1):  # threads would wait for each other where a model's server has the cores
+            mean, covariance, noise = self._posterior()
+            wanted = self._wanted(mean, covariance, noise, rng)
         unfinished = self._unfinished(mean)
-        wanted = self._wanted(mean, covariance, noise, rng)
         for place, examples in (
             (wanted, *unfinished) if wanted and self._kept(wanted, unfinished) <= left else unfinished
         ):

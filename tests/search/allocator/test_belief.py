@@ -245,6 +245,8 @@ def test_habits_are_asked_for_once_a_model_and_rule_and_unseen_examples_have_tho
     assert (of_seen[:, 4] % 100 == np.arange(EXAMPLES)).all() and (of_seen[:, 4] == of_seen[:, 5]).all()
     assert (of_unseen == of_unseen[0, 0]).all(), "the same example's, whatever the option"
     assert len(np.unique(of_unseen)) > UNSEEN / 3 and (of_unseen < EXAMPLES).all()
+    part = believer.look(np.arange(4)[:, None], np.random.default_rng(0), unseen=True)
+    assert part.p[:, 0].any() and not part.p[:, 1].any(), "no time goes into models that nobody asks about"
 
 
 def test_a_vote_is_worth_what_agreement_says_on_examples_unseen_too() -> None:
