@@ -13,10 +13,10 @@ import numpy as np
 from apportion.search.allocator.success import SuccessModel
 from apportion.search.market import Floats, Ints, Market
 
-SAMPLES = 64
+SAMPLES, FEW = 64, 16  # of the posterior; and where many configurations are combined example by example
 UNSEEN, UNSEEN_WEIGHT = 16, 4.0  # examples of which nothing is known, and the examples that they count as together
 OFF = 0.03  # deviation, at even odds, of an arm's true worth from what the model of success makes of its draws
-PART = 1024  # configurations at once, for the memory
+PART, MANY = 1024, 4096  # configurations at once, for the memory; and those that are many
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +36,7 @@ class Belief:
 
     def values(self, configurations: Ints) -> Floats:
         """Values of configurations over the search split: samples x configurations."""
-        even = np.full((SAMPLES, self.examples), 1.0 / self.examples, dtype=np.float32)
+        even = np.full((len(self.p), self.examples), 1.0 / self.examples, dtype=np.float32)
         return self._weighed(configurations, [even] * len(self.worth))
 
     def values_over_all(self, configurations: Ints, rng: np.random.Generator) -> Floats:
@@ -49,7 +49,9 @@ class Belief:
         unseen = self.worth[0].shape[2] - self.examples
         counts = np.concatenate([np.ones(self.examples), np.full(unseen, UNSEEN_WEIGHT / max(1, unseen))])
         stages = len(self.worth)
-        draws = [rng.dirichlet(counts, SAMPLES).astype(np.float32) for _ in range(1 if self.market.shared else stages)]
+        draws = [
+            rng.dirichlet(counts, len(self.p)).astype(np.float32) for _ in range(1 if self.market.shared else stages)
+        ]
         return self._weighed(configurations, draws * stages if self.market.shared else draws, rng)
 
     def _weighed(
@@ -119,21 +121,22 @@ class Believer:
         market, new = self._market, UNSEEN if unseen else 0
         asked = [np.unique(rows[:, s]) for s in range(rows.shape[1])]
         used = np.unique([self.arm(s, o) for s, own in enumerate(asked) for o in own])
-        p = np.zeros((SAMPLES, len(market.arms), self._examples + new), dtype=np.float32)
+        k = FEW if market.shared and len(rows) > MANY else SAMPLES
+        p = np.zeros((k, len(market.arms), self._examples + new), dtype=np.float32)
         for group, model in self._models:
             model.fit(market.right[group], market.drawn[group])
             own = np.flatnonzero(np.isin(group, used))
-            p[:, group[own]] = model.sample(SAMPLES, rng, own, new)
+            p[:, group[own]] = model.sample(k, rng, own, new)
         like = np.append(np.arange(self._examples), rng.integers(self._examples, size=new))  # whose habits they have
         return Belief(market, p, [self._worth(s, own, p, like, rng) for s, own in enumerate(asked)], self._examples)
 
     def _worth(self, stage: int, asked: Ints, p: Floats, like: Ints, rng: np.random.Generator) -> Floats:
         options = self._market.options(stage)
-        worth = np.zeros((SAMPLES, len(options), p.shape[2]), dtype=np.float32)
+        worth = np.zeros((len(p), len(options), p.shape[2]), dtype=np.float32)
         habits: dict[tuple[int, int], tuple[Floats, ...]] = {}
         for number in asked.tolist():
             kind = options[number].arm, options[number].rule
             if kind not in habits:
-                habits[kind] = tuple(own[:, like] for own in self._market.habits(stage, number, SAMPLES, rng))
+                habits[kind] = tuple(own[:, like] for own in self._market.habits(stage, number, len(p), rng))
             worth[:, number] = self._market.worth(stage, number, p[:, self.arm(stage, number)], habits[kind])
         return worth
