@@ -155,7 +155,7 @@ def wired(
         dispatcher = Dispatcher(folder.calls, endpoints, allowance, backoff_s)
         forecast = Forecast(_cards(endpoints), guessed_lengths(spec, loaded.rows.search))
         benchmark = benchmark_of(loaded, dispatcher, forecast)
-        plan = _plan(spec, {name: len(split) for name, split in benchmark.splits.items()})
+        plan = plan_of(spec, {name: len(split) for name, split in benchmark.splits.items()})
         study = Study(plan, benchmark, folder.trials, allowance)
     except BaseException:
         folder.close()
@@ -230,7 +230,12 @@ def _stage_space(stage: StageSpec, stages: list[str]) -> TemplateStage | SlotSta
     return stage.space(tuple(name for name in stages if name in read))
 
 
-def _plan(spec: TaskSpec, sizes: Mapping[str, int]) -> Plan:
+def plan_of(spec: TaskSpec, sizes: Mapping[str, int]) -> Plan:
+    """What a study of a spec looks for, and how far.
+
+    Args:
+        sizes: number of examples of each split.
+    """
     bounds = spec.budget.model_dump(exclude_none=True)
     return Plan(
         space=space_of(spec),

@@ -85,11 +85,16 @@ class Study:
             StoreError: the log cannot be written.
             EvaluatorError: an evaluator raised.
         """
-        reason = await self._search()
+        reason = await self.search()
         self.progress.phase = "closing"
         return await self._close(reason)
 
-    async def _search(self) -> str:
+    async def search(self) -> str:
+        """Search without closing, as `run` does.
+
+        Returns:
+            Why it ended.
+        """
         search = self._race if self._racing else self._ask_and_tell
         unfinished = self._restore()
         self._log.log("search", trials=len(self.trials))

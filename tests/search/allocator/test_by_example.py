@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,9 +16,9 @@ from apportion.envs.replay.market import Currency, Market, Spent
 from apportion.envs.replay.selected import Every, Selected
 from apportion.envs.replay.task import stage
 from apportion.search.allocator import allocate
-from apportion.search.allocator.by_example import FEWEST, _kernel, _posterior, search_by_example
+from apportion.search.allocator.by_example import FEWEST, search_by_example
 from apportion.search.market import Ints
-from tests.bench.searchers.easy import mixture, searched
+from tests.bench.searchers.easy import searched
 from tests.envs.replay import test_chained
 from tests.envs.replay.test_selected import Table, task
 
@@ -109,28 +110,48 @@ def test_one_configuration_is_the_best(search: int) -> None:
     assert market.leads[-1].configuration == 0 and market.leads[-1].sure == 1.0
 
 
-def test_the_posterior_is_that_of_independent_configurations_by_hand() -> None:
-    """Without correlations a posterior mean is the observed one, drawn to the level by its share of noise."""
-    rng = np.random.default_rng(0)
-    scores = np.array([0.2, 0.5, 0.6])[:, None] + rng.normal(0, 0.3, (3, 40))
-    apart = scores - scores.mean(axis=0)
-    noise = np.cov(apart) / 40
-    signal = apart.mean(axis=1).var() - np.diag(noise).mean()
-    assert signal > 0
-    prior = signal * np.eye(3)
-    inverse = np.linalg.inv(np.linalg.inv(prior) + np.linalg.inv(noise + 1e-6 * np.eye(3)))
-    expected = inverse @ np.linalg.inv(noise + 1e-6 * np.eye(3)) @ apart.mean(axis=1) + scores.mean()
-    samples = np.vstack([_posterior(scores, np.eye(3), np.random.default_rng(seed)) for seed in range(40)])
-    assert samples.mean(axis=0) == pytest.approx(expected, abs=0.003)
-    assert np.cov(samples.T) == pytest.approx(inverse, abs=2e-4)
+@dataclass
+class Fixed:
+    """A market of two configurations whose scores are given: configurations x examples."""
+
+    given: np.ndarray[Any, np.dtype[np.float64]]
+    leads: list[tuple[int, float]] = field(default_factory=list)
+
+    @property
+    def drawn(self) -> Ints:
+        return np.zeros((1, self.given.shape[1]), dtype=np.int64)
+
+    def scores(self, examples: Ints, rng: np.random.Generator) -> object:
+        return self.given[:, examples]
+
+    def lead(self, configuration: int, sure: float) -> None:
+        self.leads.append((configuration, sure))
 
 
-def test_no_draws_are_as_any_number() -> None:
-    """Options of none are in no task of stages that depend on each other yet, and must not be infinitely far."""
-    market = Market(mixture(), 0)
-    assert any(market.option(0, o).n == 0 for o in market.configurations[:, 0])
-    kernel = _kernel(market)
-    assert np.isfinite(kernel).all() and (kernel > 0).all() and np.diag(kernel) == pytest.approx(1.0)
+def test_what_leads_is_best_on_what_was_bought_and_the_examples_are_a_sample() -> None:
+    """One is right on five of eight and the other on three: the weight of the five is distributed as Beta(5, 3)."""
+    right = np.array([1.0, 1, 0, 1, 0, 1, 1, 0])
+    stated = []
+    for seed in range(40):
+        market = Fixed(np.stack([1 - right, right]))
+        search_by_example(market, np.random.default_rng(seed))  # type: ignore[arg-type]
+        ((leader, sure),) = market.leads
+        assert leader == 1
+        stated.append(sure)
+    beta = np.random.default_rng(0).beta(5, 3, 100_000)
+    assert np.mean(stated) == pytest.approx(np.mean(beta >= 0.99 * (1 - beta)), abs=0.015)
+    assert min(stated) < max(stated) < 0.9
+
+
+def test_it_goes_on_as_long_as_there_is_something_to_gain() -> None:
+    even = np.arange(40) % 2.0
+    alike, apart = np.stack([even, 1 - even]), np.stack([np.zeros(40), np.ones(40)])
+    asked = []
+    for given in (alike, apart):
+        market = Fixed(given)
+        search_by_example(market, np.random.default_rng(0))  # type: ignore[arg-type]
+        asked.append(len(market.leads))
+    assert asked == [1 + -(-(40 - 8) // 3), 1 + -(-(FEWEST - 8) // 3)]
 
 
 CHAIN = """\
