@@ -49,7 +49,7 @@ MISTAKES: list[tuple[str, str, str]] = [
     ("samples: [1, 5]", "samples: [1, 101]", "28: stages.0.samples.1: must be at most 100"),
     ("samples: [1, 5]", "samples: [1, 2, 3]", "28: stages.0.samples: must have at most 2 entries"),
     ("budget: {flops: 3e12}", "budget:", "45: budget: must be a mapping of keys, but is null; write"),
-    ("{sampler: tpe, finalists: 3}", "{sampler: tpe2}", "47: search.sampler: must be one of allocator, random, grid, tpe, nsga2"),
+    ("{sampler: tpe, finalists: 3}", "{sampler: tpe2}", "47: search.sampler: must be one of allocator, random, grid"),
     ("[single, vote, best_of_n]", "[sinlge]", "27: stages.0.templates.0: must be one of single, vote"),
     ('stop: ["."]', 'stop: [""]', "31: stages.0.stop.0: must not be empty"),
     ("{regex: 'Answer: (.*)'}", "lastline", "35: stages.1.parse: must be one of text, last_line"),

@@ -223,7 +223,7 @@ def test_what_is_left_out(good: str, write: Write) -> None:
         ("stages.0.final_models=[bgi]", "--set stages.0.final_models: stages.0.final_models.0: must be a key of"),
         ("stages.0.templates=[single]", "spec.yaml:23: stages.0: a stage must have exactly one of templates and slots"),
         ("stages.0.scorer=big", "--set stages.0.scorer: goes with templates only, but the stage has none; remove it"),
-        ("search.sampler=reinforced", "--set search.sampler: must be one of allocator, random, grid, tpe, nsga2, reinfor"),
+        ("search.sampler=reinforced", "--set search.sampler: must be one of allocator, random, grid, tpe, nsga2, re"),
         ("plugins=debate.py", "--set plugins: must be a list, but is 'debate.py'; write it like [a, b]"),
     ],
 )

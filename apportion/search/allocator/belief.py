@@ -15,7 +15,7 @@ from apportion.search.market import Floats, Ints, Market
 
 SAMPLES, FEW = 64, 16  # of the posterior; and where many configurations are combined example by example
 UNSEEN, UNSEEN_WEIGHT = 16, 4.0  # examples of which nothing is known, and the examples that they count as together
-OFF = 0.03  # deviation, at even odds, of an arm's true worth from what the model of success makes of its draws
+OFF = 0.03  # deviation, at even odds, of what an arm and rule are truly worth from what the model makes of draws
 PART, MANY = 1024, 4096  # configurations at once, for the memory; and those that are many
 
 
@@ -44,7 +44,8 @@ class Belief:
 
         A Dirichlet process whose base is the model of success, so that what the split does not show still counts
         (Ferguson 1973; without unseen examples the Bayesian bootstrap of Rubin 1981). What the model itself gets wrong
-        is a deviation by arm (Kennedy and O'Hagan 2001), smaller where worth is near 0 or 1.
+        is a deviation by arm and rule (Kennedy and O'Hagan 2001), smaller where worth is near 0 or 1; it is left out
+        where stages share their questions.
         """
         unseen = self.worth[0].shape[2] - self.examples
         counts = np.concatenate([np.ones(self.examples), np.full(unseen, UNSEEN_WEIGHT / max(1, unseen))])
@@ -68,9 +69,10 @@ class Belief:
         return self.market.combined(means)
 
     def _off(self, stage: int, mean: Floats, rng: np.random.Generator) -> Floats:
-        """By how much the model is off, the same for all options of an arm but for its scale."""
-        arms = np.array([option.arm for option in self.market.options(stage)])
-        off = rng.normal(0.0, OFF, (len(mean), arms.max() + 1))[:, arms]
+        """By how much the model is off, the same for all options of an arm and rule but for its scale."""
+        kinds = [(option.arm, option.rule) for option in self.market.options(stage)]
+        _, at = np.unique(kinds, axis=0, return_inverse=True)
+        off = rng.normal(0.0, OFF, (len(mean), at.max() + 1))[:, at]
         return np.asarray(off * 2.0 * np.sqrt(np.clip(mean * (1.0 - mean), 0.0, None)))
 
     def _shared(self, configurations: Ints, weights: Floats) -> Floats:

@@ -35,7 +35,7 @@ every_combination = pytest.mark.parametrize("combine", COMBINE)
 
 def believing(combine: Combine, worth: Sequence[Floats], examples: int = SEEN) -> Belief:
     """Two stages of three options, of which the last two draw from one arm."""
-    options = [SimpleNamespace(arm=arm) for arm in ARMS]
+    options = [SimpleNamespace(arm=arm, rule=0) for arm in ARMS]
     market = SimpleNamespace(shared=combine == "any", combined=COMBINE[combine], options=lambda _: options)
     p = np.zeros((SAMPLES, 4, worth[0].shape[2]))
     return Belief(cast(protocol.Market, market), p, list(worth), examples)
@@ -126,7 +126,7 @@ def test_over_all_is_less_sure_than_over_the_split_and_its_mean_is_near(combine:
     assert every.mean(axis=0) == pytest.approx(split.mean(axis=0), abs=0.06)
 
 
-def test_the_model_is_off_alike_for_all_options_of_an_arm_but_less_near_0_and_1() -> None:
+def test_the_model_is_off_alike_for_all_options_of_an_arm_and_rule_but_less_near_0_and_1() -> None:
     worth = same([0.0] * SEEN)
     worth[:, :, :] = np.array([0.5, 0.5, 0.9])[:, None]
     off = over_all(believing("mean", [worth, same([1.0] * SEEN)])) * 2 - 1  # the second is off by nothing
