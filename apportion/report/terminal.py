@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -177,6 +178,7 @@ class LiveView:
         self._console = console
         self._started = time.monotonic()
         self._calls = self._counted()
+        self._own: dict[int, Counter[str]] = {}
         self._live = Live(get_renderable=self._draw, console=console, refresh_per_second=REFRESH_HZ, transient=True)
 
     def __enter__(self) -> LiveView:
@@ -189,20 +191,22 @@ class LiveView:
             self._live.stop()
 
     def on_trial(self, trial: Trial) -> None:
-        """Print a line for a trial that was told; repeats are not worth one outside a terminal."""
-        if trial.state == "repeated":
+        """Print a line for a trial that was told; repeats, and what is measured in part, are not worth one."""
+        bought = self._bought(trial)
+        if trial.state in ("repeated", "pruned"):
             return
         objectives = self._search.study.plan.objectives
         means = "  ".join(f"{o.metric} {_mean(trial, o.metric)}" for o in objectives)
         reason = f"  {trial.reason}" if trial.reason else ""
-        calls = "" if PAPER in trial.violations else f"  ({self._bought()})"
+        calls = "" if PAPER in trial.violations else f"  ({bought})"
         line = f"trial {trial.number:<3} {trial.state:<10} {means}  {describe(trial)}{reason}{calls}"
         self._console.print(Text(line, overflow="ellipsis", no_wrap=True), soft_wrap=not self._console.is_terminal)
 
-    def _bought(self) -> str:
-        """Calls of the trial that was just told: trials are measured one after another."""
+    def _bought(self, trial: Trial) -> str:
+        """Calls of a trial that was just told, in all its parts: one is measured after another."""
         before, self._calls = self._calls, self._counted()
-        own = {name: self._calls[name] - before[name] for name in self._calls}
+        own = self._own.setdefault(trial.number, Counter())
+        own.update({name: self._calls[name] - before[name] for name in self._calls})
         failed = f", {own['calls_failed']:,} failed" if own["calls_failed"] else ""
         return f"{own['calls_fresh']:,} calls fresh, {own['calls_banked']:,} banked{failed}"
 
@@ -218,24 +222,23 @@ class LiveView:
         bar = Table.grid(padding=(0, 1))
         share = f"{progress.done}/{progress.total}" if progress.total else ""
         bar.add_row(f"{progress.phase}: {progress.label}", ProgressBar(progress.total or 1, progress.done, 30), share)
-        told = sum(trial.counted for trial in progress.trials)
         line = (
-            f"{told}/{plan.trials} trials  {spent.calls:,} calls in all  {spent.tokens:,} tokens  "
+            f"{number(progress.spent)}/{plan.trials} trials  {spent.calls:,} calls in all  {spent.tokens:,} tokens  "
             f"{number(spent.usd)} USD  {search.dispatcher.in_flight} in flight  "
-            f"{search.allowance.elapsed_s:.0f} s  {self._eta(told)}"
+            f"{search.allowance.elapsed_s:.0f} s  {self._eta()}"
         )
         table = trials_table("Front so far", best, [o.metric for o in plan.objectives])
         return Group(bar, Text(line, style="dim"), Text(), table)
 
-    def _eta(self, told: int) -> str:
+    def _eta(self) -> str:
         """Seconds to the end at the pace so far, the closing counted as the examples it has."""
-        plan, trials = self._search.study.plan, self._search.study.progress.trials
-        measured = sum(t.state != "repeated" for t in trials)
-        if not measured or plan.trials <= told:
+        plan, progress = self._search.study.plan, self._search.study.progress
+        measured = progress.spent + sum(t.baseline for t in progress.trials)
+        if not measured or plan.trials <= progress.spent:
             return ""
         pace = (time.monotonic() - self._started) / measured
         closing = (plan.finalists * plan.sizes["validation"] + 2 * plan.sizes["test"]) / plan.sizes["search"]
-        eta = pace * (plan.trials - told + closing)
+        eta = pace * (plan.trials - progress.spent + closing)
         limit = self._search.allowance.limits.wall_s
         return f"ETA {eta if limit is None else min(eta, limit - self._search.allowance.elapsed_s):.0f} s"
 

@@ -5,7 +5,6 @@ It knows the plan and what was told of each graph; how the race is run is the al
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -60,6 +59,7 @@ class Field:
         self._plan = plan
         self._candidates = candidates
         self._places = {graph.key: place for place, (_, graph) in enumerate(candidates)}
+        self._short = False
         by_cost = any(not o.maximize for o in plan.objectives)
         self._race = GraphRace([graph for _, graph in candidates], costs, plan.sizes["search"], by_cost=by_cost)
         self._paid: dict[str, int] = {}
@@ -70,7 +70,8 @@ class Field:
         return sum(self._paid.values()) / self._plan.sizes["search"]
 
     def tell(self, trial: Trial, rows: Sequence[Row]) -> None:
-        """What a trial scored on the first examples."""
+        """What a trial scored on the first examples; more than it was told of may be known of its graph."""
+        rows = rows[: _asked(trial)]
         if not trial.baseline:
             self._paid[trial.key] = len(rows)
         place = self._places.get(trial.key)
@@ -83,19 +84,39 @@ class Field:
         if trial.state not in ("complete", "pruned"):
             self._race.exclude(place)
 
-    def exclude(self, graph: Graph) -> None:
-        """A graph that cannot be chosen."""
-        self._race.exclude(self._places[graph.key])
+    @property
+    def ended(self) -> str:
+        """Why no measurement is wanted any more."""
+        trials = f"`limits.trials` is {self._plan.trials}"
+        if not self._race.open:
+            return f"none of {len(self._candidates)} graphs may be chosen: each is over the budget or failed."
+        if self._left < 1:
+            return f"{trials}, and as many examples as those have are measured."
+        if self._short:
+            return f"{trials}, and of as many examples as those have too few are left for the next measurement."
+        return "what more examples would say is not expected to change the choice."
 
     def next(self) -> Step | None:
         """The next measurement; None where none is wanted, or no more may be spent."""
-        size = self._plan.sizes["search"]
-        left = math.floor((self._plan.trials - self.spent) * size + 1e-9)
-        if left < 1:
+        if self._left < 1:
             return None
-        rng = np.random.default_rng([self._plan.seed, sum(self._paid.values())])
-        step = self._race.next(rng, left)
+        step = self._step(self._left)
+        self._short = step is None and self._step(self._plan.sizes["search"] * len(self._candidates)) is not None
         return None if step is None else Step(*self._candidates[step[0]], step[1])
+
+    @property
+    def _left(self) -> int:
+        """Examples that may still be measured."""
+        return self._plan.trials * self._plan.sizes["search"] - sum(self._paid.values())
+
+    def _step(self, left: int) -> tuple[int, int] | None:
+        return self._race.next(np.random.default_rng([self._plan.seed, sum(self._paid.values())]), left)
+
+
+def _asked(trial: Trial) -> int:
+    """Examples that a trial was told of, those that failed too; 0 where no answer was had."""
+    answered = max((interval.n for interval in trial.metrics.values()), default=0)
+    return round(answered / (1.0 - trial.failure_rate)) if answered else 0
 
 
 def _drawn(space: SearchSpace, seed: int) -> Iterator[tuple[Params, Graph]]:

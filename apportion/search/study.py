@@ -30,12 +30,17 @@ StudyState = Literal["done", "undone", "infeasible"]
 
 @dataclass
 class Progress:
-    """Where a running study is. Read by views; changes as the study goes on."""
+    """Where a running study is. Read by views; changes as the study goes on.
+
+    Attributes:
+        spent: of the plan's trials: trials, or in a race examples in splits.
+    """
 
     phase: str = "starting"
     label: str = ""
     done: int = 0
     total: int = 0
+    spent: float = 0.0
     trials: list[Trial] = field(default_factory=list)
 
 
@@ -72,6 +77,7 @@ class Study:
         self._engine = Engine(plan.space, asker, plan.objectives, plan.seed, plan.trials)
         self._measured: dict[str, Trial] = {}
         self._scored: dict[str, Sequence[Row]] = {}
+        self._waiting: dict[str, int] = {}
 
     @property
     def trials(self) -> list[Trial]:
@@ -119,7 +125,16 @@ class Study:
         self._engine.add(told)
         for trial in told:
             self._remember(trial)
+        self._waiting = {trial.key: trial.number for trial in records if _owed(trial)}
         return [replace(trial, state="running", reason="") for trial in records if _owed(trial)]
+
+    def _number(self, graph: Graph) -> int:
+        """Of the trial of a graph: the one it has, also where a measurement of it is owed still, or the next."""
+        known = self._measured.get(graph.key)
+        if known is not None:
+            return known.number
+        taken = [*(trial.number for trial in self.trials), *self._waiting.values()]
+        return self._waiting.get(graph.key, 1 + max(taken, default=-1))
 
     async def _baselines(self) -> None:
         """One call of each model, then the plain majority vote of each: what any found graph has to beat."""
@@ -131,7 +146,7 @@ class Study:
                 graph, params = space.uniform(model, template)
                 if graph.key not in self._measured:
                     name = f"{label} {model}"
-                    await self._measure(Trial(len(self.trials), name, baseline=True, graph=graph, params=params))
+                    await self._measure(Trial(self._number(graph), name, baseline=True, graph=graph, params=params))
 
     def _draw_within_budget(self) -> str | None:
         """Tell the sampler what a call costs of what the budget bounds, as the baselines have shown.
@@ -167,22 +182,17 @@ class Study:
         except GraphError as none:
             return self._no_graph(none)
         for trial in self.trials:
-            if trial.metrics:
-                field.tell(trial, self._scores(trial.key))
+            field.tell(trial, self._scores(trial.key))
+        self.progress.spent = field.spent
         while (step := field.next()) is not None:
             params, graph, examples = step
-            known = self._measured.get(graph.key)
-            number = known.number if known else len(self.trials)
-            trial = Trial(number, self.plan.sampler, baseline=False, graph=graph, params=params)
-            if await self._measure(trial, examples):
-                field.tell(self._measured[graph.key], self._scores(graph.key))
-            else:
-                field.exclude(graph)
+            trial = Trial(self._number(graph), self.plan.sampler, baseline=False, graph=graph, params=params)
+            await self._measure(trial, examples)
+            field.tell(self._measured[graph.key], self._scores(graph.key))
+            self.progress.spent = field.spent
             if failing := self._failing():
                 return failing
-        if field.spent < self.plan.trials:
-            return "what more examples would say is not expected to change the choice."
-        return f"`limits.trials` is {self.plan.trials}, and as many examples as those have are measured."
+        return field.ended
 
     def _field(self) -> Field:
         """Candidates, with what an answer of each was expected to cost when the race began."""
@@ -233,7 +243,8 @@ class Study:
     def _failing(self) -> str | None:
         """Why measurements say nothing any more."""
         last = [t for t in self.trials if t.state != "repeated"][-FAILED_IN_A_ROW:]
-        if len(last) == FAILED_IN_A_ROW and all(t.state == "failed" for t in last):
+        # In a race the first answers of a graph may have been had before the servers went.
+        if len(last) == FAILED_IN_A_ROW and all(t.state == "failed" or (self._racing and _owed(t)) for t in last):
             return f"{FAILED_IN_A_ROW} trials failed in a row, the last because {last[-1].reason}"
         return None
 
@@ -247,7 +258,8 @@ class Study:
             return False
         # From what is told alone, so that a search that goes on holds the same. Baselines may take all but the plan's.
         self._purse.hold(self.plan.closing_share if trial.baseline else kept(self.plan, self.trials, self._purse))
-        known = [] if examples is None else self._scores(trial.key)
+        answered = takewhile(lambda row: row[1] != "failed", self._scores(trial.key))
+        known = [] if examples is None else list(answered)  # what failed is measured again
         measurement = await self._rows(trial.graph, "search", trial.label, known, examples)
         await self._tell(self._judged(trial, measurement))
         return True
@@ -282,11 +294,12 @@ class Study:
         if missing:
             reason = f"no example gave {missing[0]!r}: {rate:.0%} of the calls failed."
             return replace(trial, state="failed", reason=reason, failure_rate=rate)
-        over = violations(self.plan.constraints, metrics, rate)
-        worst = max(over, key=lambda name: over[name])
         asked, size = len(measurement.rows), self.plan.sizes["search"]
+        over = violations(self.plan.constraints, metrics, rate * asked / size)  # as if all the others were answered
         margin = 0.0 if asked == size else PAPER_MARGIN  # a few examples tell a cost roughly
-        state: Literal["complete", "infeasible", "pruned"] = "infeasible" if over[worst] > margin else "complete"
+        beyond = {name: share - (0.0 if name == "failures" else margin) for name, share in over.items()}
+        worst = max(beyond, key=lambda name: beyond[name])
+        state: Literal["complete", "infeasible", "pruned"] = "infeasible" if beyond[worst] > 0.0 else "complete"
         reason = "" if state == "complete" else self._say_over(worst, metrics[worst].mean if worst in metrics else rate)
         if state == "complete" and asked < size:
             state, reason = "pruned", f"measured on {asked} of {size} examples."
@@ -320,18 +333,18 @@ class Study:
         if not self._racing:
             self._engine.tell(trial)
         self._remember(trial)
-        if trial.state != "pruned":
-            self.on_trial(trial)
+        self.on_trial(trial)
 
     def _scores(self, key: str) -> Sequence[Row]:
-        """What a graph scored on the search split, in this session or an earlier one, up to what failed."""
-        rows = self._scored.get(key) or self._log.scores(key, "search")
-        return list(takewhile(lambda row: row[1] != "failed", rows))
+        """What a graph scored on the search split, in this session or an earlier one."""
+        return self._scored.get(key) or self._log.scores(key, "search")
 
     def _remember(self, trial: Trial) -> None:
         self.trials[:] = [told for told in self.trials if told.number != trial.number] + [trial]
         if trial.state != "repeated":  # what it repeats may be measured anew
             self._measured[trial.key] = trial
+        if not self._racing:
+            self.progress.spent = sum(told.counted for told in self.trials)
 
     async def _close(self, reason: str) -> Outcome:
         if not self.trials:

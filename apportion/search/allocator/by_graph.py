@@ -56,6 +56,11 @@ class GraphRace:
         self._asked[place] = len(scores)
         self.scores[place, : len(scores)] = [np.nan if score is None else score for score in scores]
 
+    @property
+    def open(self) -> bool:
+        """Whether there is a graph that can be chosen."""
+        return bool(self._in.any())
+
     def exclude(self, place: int) -> None:
         """A graph that cannot be chosen: what it scored still says something of the others."""
         self._in[place] = False
