@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import contextlib
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import pytest
@@ -141,3 +142,105 @@ def test_a_space_without_a_graph_ends_the_search_in_words() -> None:
     lone = SearchSpace(tuple(TemplateStage(name, ("small",), ("single",), (1, 1)) for name in ("one", "two")))
     with pytest.raises(GraphError):
         candidates(plan(lone))
+
+
+@pytest.mark.parametrize("bad", [0, 1, 4, 12, 39])
+def test_an_example_that_never_has_an_answer_holds_up_no_race_and_excludes_no_graph(bad: int) -> None:
+    problem = Counted()
+    problem.trouble = lambda graph, split, i: "failed" if split == "search" and i == bad else None
+    made = raced(problem, trials=6)
+    outcome = finish(made)
+    assert outcome.state == "done"
+    assert {trial.state for trial in made.trials} == {"complete", "pruned"}, "one of forty may fail"
+    assert len(problem.measured) < 200
+
+
+@pytest.mark.parametrize("dies_at", [None, 40])
+@pytest.mark.parametrize(("after", "lasts"), [(0, 1), (0, 30), (50, 60), (330, 60), (345, 200)])
+def test_what_an_outage_spoilt_keeps_its_number_and_baselines_stay_baselines(
+    after: int, lasts: int, dies_at: int | None
+) -> None:
+    asked = 0
+
+    def outage(graph: Graph, split: str, i: int) -> str | None:
+        nonlocal asked
+        asked += 1
+        return "failed" if after < asked <= after + lasts else None
+
+    problem, log = Counted(), MemoryLog()
+    problem.trouble, log.dies_at = outage, dies_at
+    with contextlib.suppress(KilledError):
+        finish(raced(problem, log))
+    before = {record["number"]: record for record in log.all()}
+    log.dies_at = None
+    made = raced(Counted(), log)
+    assert finish(made).state == "done"
+    records = log.all()
+    assert [records[number]["graph"] for number in before] == [record["graph"] for record in before.values()]
+    assert [record["number"] for record in records] == list(range(len(records)))
+    assert len({str(record["graph"]) for record in records}) == len(records), "each graph has one trial"
+    assert sum(trial.baseline and trial.state == "complete" for trial in made.trials) == 6
+
+
+def test_servers_that_are_gone_end_a_race_though_graphs_had_answers_before() -> None:
+    asked = 0
+
+    def gone(graph: Graph, split: str, i: int) -> str | None:
+        nonlocal asked
+        asked += 1
+        return "failed" if asked > 345 else None
+
+    problem = Counted()
+    problem.trouble = gone
+    made = raced(problem)
+    outcome = finish(made)
+    assert outcome.state == "undone" and outcome.reason.startswith("10 trials failed in a row")
+    assert sum(trial.state in ("failed", "infeasible") for trial in made.trials) <= 20
+
+
+@pytest.mark.parametrize("dies_at", [9, 13, 22, 30, 41])
+def test_scores_that_are_written_before_a_kill_and_their_trial_is_not_change_nothing(dies_at: int) -> None:
+    class Early(MemoryLog):
+        async def put(self, number: int, record: Mapping[str, Any], **facts: Any) -> None:
+            if self.writes + 1 == self.dies_at:
+                raise KilledError
+            await super().put(number, record, **facts)
+
+    whole, log = MemoryLog(), Early()
+    expected = finish(raced(Counted(), whole))
+    log.dies_at = dies_at
+    with pytest.raises(KilledError):
+        finish(raced(Counted(), log))
+    log.dies_at = None
+    assert finish(raced(Counted(), log)) == expected
+    assert log.all() == whole.all()
+
+
+def test_graphs_refused_on_paper_stay_refused_where_a_race_goes_on() -> None:
+    constraints = (Constraint("flops", 8e9),)
+    whole, log = MemoryLog(), MemoryLog()
+    expected = finish(raced(Counted(), whole, constraints=constraints))
+    refused = [record["number"] for record in whole.all() if "paper" in record["violations"]]
+    log.dies_at = 2 * refused[-1] + 9
+    assert refused, "or nothing is tested"
+    with pytest.raises(KilledError):
+        finish(raced(Counted(), log, constraints=constraints))
+    log.dies_at = None
+    assert finish(raced(Counted(), log, constraints=constraints)) == expected
+    assert log.all() == whole.all()
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"constraints": (Constraint("flops", 1.0),)}, "none of 168 graphs may be chosen: each is over the budget"),
+        ({"trials": 1}, "as many examples as those have are measured."),
+        ({"trials": 3, "sizes": {"search": 3, "validation": 4, "test": 4}}, "too few are left for the next"),
+    ],
+)
+def test_a_race_says_why_it_ended(changes: dict[str, Any], said: str) -> None:
+    problem = Counted()
+    problem.sizes = changes.get("sizes", problem.sizes)
+    made = raced(problem, **changes)
+    assert said in finish(made).reason
+    assert made.progress.spent <= made.plan.trials, "trials shown of those planned"
