@@ -48,18 +48,17 @@ def best(p: Floats, n: int, beaten: Floats) -> Floats:
 
 def _between(table: Floats, *shares: Floats) -> Floats:
     """Linear between the points of a table, whose axes go from 0 to 1 each."""
-    sides = [_sides(share, points) for share, points in zip(shares, table.shape, strict=True)]
+    flat, place = table.ravel(), np.zeros((), dtype=np.intp)  # one index is looked up several times as fast as three
+    sides: list[tuple[tuple[int, Floats], tuple[int, Floats]]] = []
+    for axis, share in enumerate(shares):
+        at = share * (table.shape[axis] - 1)
+        low = np.minimum(at.astype(np.intp), table.shape[axis] - 2)
+        step = prod(table.shape[axis + 1 :])
+        place = place + low * step
+        sides.append(((0, 1.0 - (at - low)), (step, at - low)))
     return np.asarray(
-        sum(table[tuple(at for at, _ in corner)] * prod(w for _, w in corner) for corner in product(*sides))
+        sum(flat[place + sum(step for step, _ in corner)] * prod(w for _, w in corner) for corner in product(*sides))
     )
-
-
-def _sides(share: Floats, points: int) -> tuple[tuple[Ints, Floats], tuple[Ints, Floats]]:
-    """The points of an axis below and above each share, with their weights."""
-    at = share * (points - 1)
-    low = np.minimum(at.astype(np.intp), points - 2)
-    above = at - low
-    return (low, 1.0 - above), (low + 1, above)
 
 
 @cache
