@@ -206,6 +206,8 @@ def _checked_columns(name: str, table: pa.Table, schema: pa.Schema) -> pa.Table:
 
     if lacking := [field.name for field in schema if field.name not in table.column_names]:
         raise RecordedError(f"a recording must have the column {lacking[0]!r}, but {name} lacks it; record it anew.")
+    if twice := [field.name for field in schema if table.column_names.count(field.name) > 1]:
+        raise RecordedError(f"a recording must have the column {twice[0]!r} once, but {name} has more; record it anew.")
     columns = []
     for field in schema:
         column = table.column(field.name)

@@ -6,6 +6,7 @@ The study is rebuilt from its log at the start, so going on after a kill is the 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
@@ -111,7 +112,7 @@ class Study:
             reason = self._draw_within_budget() or await search()
             await self._retry_baselines()
         except LimitReached as limit:
-            reason = str(limit)
+            reason = str(limit) + self._cut_short()
             self._log.log("limit", limit=limit.limit, message=reason)
         finally:
             self._purse.hold(0.0)
@@ -193,6 +194,13 @@ class Study:
             if failing := self._failing():
                 return failing
         return field.ended
+
+    def _cut_short(self) -> str:
+        """What a limit kept from being chosen: a verdict on baselines alone says nothing of graphs."""
+        own = Counter(trial.state for trial in self.trials if not trial.baseline)
+        if own["complete"] or not own["pruned"]:
+            return ""
+        return f" None of {own['pruned']} graphs was measured on all examples, so that none may be chosen."
 
     def _field(self) -> Field:
         """Candidates, with what an answer of each was expected to cost when the race began."""

@@ -143,3 +143,11 @@ def test_files_that_are_no_recordings(tmp_path: Path) -> None:
         with pytest.raises(RecordedError, match="a recording must be a parquet file, but ") as refused:
             read(path)
         assert "\n" not in str(refused.value) and str(path) in str(refused.value)
+
+
+def test_a_column_that_is_there_twice(tmp_path: Path) -> None:
+    write(tmp_path / "rec.parquet", ABOUT, [ROW])
+    table = pq.read_table(tmp_path / "rec.parquet")
+    pq.write_table(table.append_column("reply", table.column("reply")), tmp_path / "two.parquet")
+    with pytest.raises(RecordedError, match=r"must have the column 'reply' once, but .*two\.parquet has more"):
+        read(tmp_path / "two.parquet")

@@ -16,7 +16,7 @@ from apportion.envs.replay.market import Currency, Market, Spent
 from apportion.envs.replay.selected import Every, Selected
 from apportion.envs.replay.task import stage
 from apportion.search.allocator import allocate
-from apportion.search.allocator.by_example import FEWEST, search_by_example
+from apportion.search.allocator.by_example import FEWEST, WEIGHT, search_by_example
 from apportion.search.market import Ints
 from tests.bench.searchers.easy import searched
 from tests.envs.replay import test_chained
@@ -129,7 +129,7 @@ class Fixed:
 
 
 def test_what_leads_is_best_on_what_was_bought_and_the_examples_are_a_sample() -> None:
-    """One is right on five of eight and the other on three: the weight of the five is distributed as Beta(5, 3)."""
+    """One is right on five of eight and the other on three: the five weigh as Beta(5 w, 3 w), w of an example."""
     right = np.array([1.0, 1, 0, 1, 0, 1, 1, 0])
     stated = []
     for seed in range(40):
@@ -138,7 +138,7 @@ def test_what_leads_is_best_on_what_was_bought_and_the_examples_are_a_sample() -
         ((leader, sure),) = market.leads
         assert leader == 1
         stated.append(sure)
-    beta = np.random.default_rng(0).beta(5, 3, 100_000)
+    beta = np.random.default_rng(0).beta(5 * WEIGHT, 3 * WEIGHT, 100_000)
     assert np.mean(stated) == pytest.approx(np.mean(beta >= 0.99 * (1 - beta)), abs=0.015)
     assert min(stated) < max(stated) < 0.9
 
