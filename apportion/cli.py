@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from apportion.spec import LoadedSpec
 
 OK, MISTAKE, INFEASIBLE, UNDONE, INTERRUPTED, TERMINATED = 0, 2, 3, 4, 130, 143
+MOST_COUNTED = 10_000  # samples of a prompt, or values of a stage
 EXIT = {"done": OK, "infeasible": INFEASIBLE, "undone": UNDONE}
 
 
@@ -472,8 +473,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number from 1 upwards, got {text!r}")
+    if not text.isdecimal() or not 1 <= int(text) <= MOST_COUNTED:
+        raise argparse.ArgumentTypeError(f"must be a whole number from 1 to {MOST_COUNTED}, got {text!r}")
     return int(text)
 
 

@@ -285,7 +285,7 @@ def test_the_commands(url: str, tmp_path: Path) -> None:
     ("arguments", "said"),
     [
         (("sample", "{task}"), r"apportion sample: .*--samples; see apportion sample --help"),
-        (("sample", "{task}", "--samples", "0"), r"apportion sample: .*whole number from 1 upwards, got '0'; see .*"),
+        (("sample", "{task}", "--samples", "0"), r"apportion sample: .*whole number from 1 to 10000, got '0'; see .*"),
         (("sample", "{task}", "--samples", "2", "--split", "all"), r"apportion sample: .*invalid choice: 'all'.*"),
         (("record", "{folder}"), r"a run folder must hold run\.sqlite, but .*name the folder of a run\."),
         (

@@ -21,8 +21,8 @@ def search_by_example(market: Market, rng: np.random.Generator) -> None:
     """Buy all draws of one example after the other, until knowing more is expected to gain less than `GAIN`.
 
     The leader has the highest mean score: all configurations are compared on the same examples, and on all their draws.
-    What it may lose is judged by a Bayesian bootstrap (Rubin 1981), since the examples are a sample of all there may be;
-    each counts as less than one, since among many configurations the luckiest leads.
+    What it may lose is judged by a Bayesian bootstrap (Rubin 1981), since the examples are a sample of all there may
+    be; each counts as less than one, since among many configurations the luckiest leads.
     """
     order = rng.permutation(market.drawn.shape[1])
     scores = market.scores(order[:FIRST], rng)

@@ -33,7 +33,7 @@ def test_a_rate_lies_between_its_own_trials_and_what_is_usual(tried: list[tuple[
     assert found.shape == (k, len(tried)) and found.dtype == np.float32
     assert found.min() >= 0 and found.max() <= 1
     assert (np.abs(found.mean(axis=0) - mean) < 5 * deviation / np.sqrt(k)).all()
-    assert found.std(axis=0) == pytest.approx(deviation, rel=0.1, abs=0.01)
+    assert found.std(axis=0) == pytest.approx(deviation, rel=0.25, abs=0.01)
 
 
 def test_what_was_never_tried_is_the_guess_until_others_were() -> None:
