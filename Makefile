@@ -58,7 +58,8 @@ searchers: .venv/test
 	$(BIN)/apportion bench searchers $(TASKS) --samplers allocator,allocator+bank,tpe,tpe+bank,random --seeds 100 --out runs/searchers.draws.jsonl --json > runs/searchers.draws.json
 	mv runs/searchers.draws.json experiments/searchers/results.json
 	$(BIN)/python experiments/searchers/table.py experiments/searchers/results.json
-	$(BIN)/apportion bench searchers $(TASKS) --samplers allocator,tpe --currency cost --seeds 100 --out runs/searchers.cost.jsonl
+	$(BIN)/apportion bench searchers $(TASKS) --samplers allocator,allocator+bank,tpe,tpe+bank --currency cost --seeds 20 --out runs/searchers.cost.jsonl --json > runs/searchers.cost.json
+	mv runs/searchers.cost.json experiments/searchers/results.cost.json
 
 .venv/bin/pip:
 	$(PYTHON) -m venv .venv
