@@ -124,14 +124,15 @@ class Allowance:
     def _passed(self, most: Spend) -> str | None:
         """The first cap that is passed with `most` added."""
         caps, free, spent = self.limits, self._free, self.spent
-        if caps.wall_s is not None and self.elapsed_s >= caps.wall_s * free:
-            return "wall_s"
         if caps.calls is not None and spent.calls + self._calls + most.calls > caps.calls * free:
             return "calls"
         if caps.tokens is not None and spent.tokens + self._tokens + most.tokens > caps.tokens * free:
             return "tokens"
         if caps.usd is not None and spent.usd + self._usd + most.usd > caps.usd * free + ROUNDING_USD:
             return "usd"
+        # Last: what is kept is kept of all caps, and where that is everything, it is another that asked for it.
+        if caps.wall_s is not None and self.elapsed_s >= caps.wall_s * free:
+            return "wall_s"
         return None
 
     def _say(self, limit: str, most: Spend) -> str:
