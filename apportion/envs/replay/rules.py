@@ -12,11 +12,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from apportion.envs.replay import rates, selection
+from apportion.envs.replay import selection
 from apportion.envs.replay.recorded import NONE, Recorded
 from apportion.envs.replay.rule import Drawn, Flags, Floats, Habits, Ints, Rule
 from apportion.envs.replay.scored import BestScored, Weighted
-from apportion.envs.replay.votes import agreement
+from apportion.envs.replay.votes import Vote
 from apportion.errors import RecordedError
 
 
@@ -107,7 +107,7 @@ class Verified:
 
 
 @dataclass(frozen=True)
-class Majority:
+class Majority(Vote):
     """The answer named most often, ties at random; draws without an answer have no vote."""
 
     name: ClassVar[str] = "majority"
@@ -148,14 +148,6 @@ class Majority:
     def outcome(self, drawn: Drawn, n: int) -> Flags:
         """Whether the chosen one is right."""
         return drawn.right(self.chosen(drawn, n))
-
-    def habits(self, drawn: Drawn, bought: Ints, k: int, rng: np.random.Generator) -> Habits:
-        """How far right draws agree with each other, and wrong ones."""
-        return agreement(drawn, bought, k, rng)
-
-    def worth(self, p: Floats, n: int, habits: Habits) -> Floats:
-        """As `rates.vote`."""
-        return rates.vote(p, n, *habits)
 
 
 @cache

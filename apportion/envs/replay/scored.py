@@ -15,7 +15,7 @@ import numpy as np
 from apportion.envs.replay import rates, selection
 from apportion.envs.replay.recorded import NONE, Recorded
 from apportion.envs.replay.rule import Drawn, Flags, Floats, Habits, Ints, believed
-from apportion.envs.replay.votes import agreement
+from apportion.envs.replay.votes import Vote
 from apportion.errors import RecordedError
 
 ERROR = 0.002  # standard error that no mean over questions may pass
@@ -65,7 +65,7 @@ class BestScored:
 
 
 @dataclass(frozen=True)
-class Weighted:
+class Weighted(Vote):
     """A vote in which draws weigh as much as their score; draws without an answer have no vote.
 
     It takes a draw of the answer with the largest sum of scores; of several, one of their draws at random. Scores below
@@ -106,14 +106,6 @@ class Weighted:
     def outcome(self, drawn: Drawn, n: int) -> Flags:
         """Whether the chosen one is right."""
         return drawn.right(self.chosen(drawn, n))
-
-    def habits(self, drawn: Drawn, bought: Ints, k: int, rng: np.random.Generator) -> Habits:
-        """How far right draws agree with each other, and wrong ones."""
-        return agreement(drawn, bought, k, rng)
-
-    def worth(self, p: Floats, n: int, habits: Habits) -> Floats:
-        """As that of a vote without weights: what scores add is not known from whether draws were right."""
-        return rates.vote(p, n, *habits)
 
 
 def beaten(drawn: Drawn, bought: Ints, k: int, rng: np.random.Generator) -> Floats:

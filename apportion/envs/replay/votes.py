@@ -1,11 +1,12 @@
-"""How far the answers of a model agree, as a vote must know it. It knows draws, not what a vote is worth (`rates`)."""
+"""How far the answers of a model agree, and what every vote makes of it. It knows draws, not how a vote is counted."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from apportion.envs.replay import rates
 from apportion.envs.replay.recorded import NONE
-from apportion.envs.replay.rule import Drawn, Flags, Habits, Ints, believed
+from apportion.envs.replay.rule import Drawn, Flags, Floats, Habits, Ints, believed
 
 AGREE = 0.5  # share of the commonest answer of a kind where nothing is known
 
@@ -30,3 +31,15 @@ def agreement(drawn: Drawn, bought: Ints, k: int, rng: np.random.Generator) -> H
         return np.maximum(top - 1, 0), np.maximum(of_kind.sum(axis=1) - 1, 0)
 
     return tuple(believed(*agreed(spoken & (correct == kind)), AGREE, k, rng) for kind in (True, False))
+
+
+class Vote:
+    """What rules have in common that let answers win by their draws."""
+
+    def habits(self, drawn: Drawn, bought: Ints, k: int, rng: np.random.Generator) -> Habits:
+        """How far right draws agree with each other, and wrong ones."""
+        return agreement(drawn, bought, k, rng)
+
+    def worth(self, p: Floats, n: int, habits: Habits) -> Floats:
+        """As `rates.vote`: what weights add is not known from whether draws were right."""
+        return rates.vote(p, n, *habits)
