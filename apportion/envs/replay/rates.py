@@ -48,7 +48,7 @@ def best(p: Floats, n: int, beaten: Floats) -> Floats:
 
 def _between(table: Floats, *shares: Floats) -> Floats:
     """Linear between the points of a table, whose axes go from 0 to 1 each."""
-    flat, place = table.ravel(), np.zeros((), dtype=np.intp)  # one index is looked up several times as fast as three
+    flat, place = table.ravel(), np.zeros((), dtype=np.intp)  # in the table as one row
     sides: list[tuple[tuple[int, Floats], tuple[int, Floats]]] = []
     for axis, share in enumerate(shares):
         at = share * (table.shape[axis] - 1)
