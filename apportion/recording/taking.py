@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Container, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -26,11 +26,11 @@ from apportion.graphs.roles import ROLES
 from apportion.recording.sampling import extents_of, walk
 from apportion.recording.table import About, AskedAbout, ModelAbout, Row, write
 from apportion.recording.worker import NO_PAUSE_S, TIMEOUT, Find, Kept, endpoints_from
-from apportion.run import STORE, RunFolder
+from apportion.run import RunFolder
 from apportion.spec import LoadedSpec, TaskSpec
 from apportion.spec import data as examples_file
-from apportion.store import Calls, Database, Draw, Memory, MemoryCalls
-from apportion.store.calls import BANKED, MOST_PURCHASES, SCHEMA, canonical
+from apportion.store import Calls, Draw, Memory, MemoryCalls
+from apportion.store.calls import BANKED, canonical
 
 
 class Taken(NamedTuple):
@@ -74,7 +74,7 @@ async def taken(folder: RunFolder, loaded: LoadedSpec) -> list[Row]:
     """What the bank of a run holds of its own task, in the order of examples and stages."""
     spec, space = loaded.spec, space_of(loaded.spec)
     allowance = Allowance(Limits())
-    find = _found_in(folder.calls, _timed_out(folder))
+    find = _found_in(folder.calls)
     endpoints = endpoints_from(spec, folder.trials.fact("identities"), find, str(folder.path))
     graphs = {trial.key: trial.graph for trial in folder.told()}.values()
     sampled, notes = extents_of(folder), _Notes(loaded)
@@ -187,34 +187,19 @@ class _Notes:
         )
 
 
-def _found_in(calls: Calls, timed_out: Container[tuple[str, int]]) -> Find:
-    """Completions of a bank as their servers gave them."""
+def _found_in(calls: Calls) -> Find:
+    """Completions of a bank as their servers gave them, and draws that timed out so often that this stands for them."""
 
     def find(key: str, index: int) -> Kept | None:
         draw = calls.find(key, index)
         if draw is None:
-            return TIMEOUT if (key, index) in timed_out else None
+            standing = calls.standing(key, index)
+            return TIMEOUT if standing is not None and standing.status == TIMEOUT else None
         usage = Usage(draw.prompt_tokens, draw.completion_tokens, draw.usage_estimated)
         status = cast(ReplyStatus, draw.status)  # nothing else is banked
         return Reply(draw.text, status, draw.finish_reason, usage, draw.ttft_s, draw.latency_s, draw.first_token)
 
     return find
-
-
-def _timed_out(folder: RunFolder) -> set[tuple[str, int]]:
-    """Draws that the bank does not hold as they timed out so often that this stands for them."""
-    database = Database(Path(folder.trials.fact("bank") or folder.path / STORE), SCHEMA)
-    try:
-        made = database.read(
-            "SELECT key, idx, outcome FROM attempt JOIN call ON attempt.call = call.id"
-            " WHERE billed = 'possibly' AND outcome != 'lost' ORDER BY call, n"
-        )
-    finally:
-        database.close()
-    ends: dict[tuple[str, int], list[str]] = {}
-    for key, index, outcome in made:
-        ends.setdefault((key, index), []).append(outcome)
-    return {draw for draw, said in ends.items() if len(said) >= MOST_PURCHASES and said[-1] == TIMEOUT}
 
 
 def _task(folder: RunFolder) -> LoadedSpec:

@@ -42,8 +42,16 @@ def candidates(plan: Plan) -> list[tuple[Params, Graph]]:
         GraphError: the space has none.
     """
     found: dict[str, tuple[Params, Graph]] = {}
-    for params, graph in _drawn(plan.space, plan.seed):
-        found.setdefault(graph.key, (params, graph))
+    refused: GraphError | None = None
+    for params in _points(plan.space, plan.seed):
+        try:
+            graph = plan.space.build(params)
+        except GraphError as error:
+            refused = error
+        else:
+            found.setdefault(graph.key, (params, graph))
+    if refused is not None and not found:
+        raise refused
     return list(found.values())
 
 
@@ -119,23 +127,11 @@ def _asked(trial: Trial) -> int:
     return round(answered / (1.0 - trial.failure_rate)) if answered else 0
 
 
-def _drawn(space: SearchSpace, seed: int) -> Iterator[tuple[Params, Graph]]:
-    if not space.listable:
-        engine = Engine(space, "random", (), seed, FIELD)
-        for number in range(FIELD):
-            params, graph, _ = engine.ask(number)
-            yield params, graph
+def _points(space: SearchSpace, seed: int) -> Iterator[Params]:
+    """Parameters of all graphs of a space or, where they are many, of some at random."""
+    if space.listable:
+        yield from map(space.point, places(space.size, FIELD, seed))
         return
-    refused: GraphError | None = None
-    none = True
-    for place in places(space.size, FIELD, seed):
-        params = space.point(place)
-        try:
-            graph = space.build(params)
-        except GraphError as error:
-            refused = error
-            continue
-        none = False
-        yield params, graph
-    if none and refused is not None:
-        raise refused
+    engine = Engine(space, "random", (), seed, FIELD)
+    for number in range(FIELD):
+        yield engine.ask(number)[0]

@@ -189,6 +189,11 @@ class Calls:
         rows = self._database.read(SELECT_RESULT, (key, index))
         return _draw(key, index, rows[0]) if rows else None
 
+    def standing(self, key: str, index: int) -> Draw | None:
+        """The failed draw that stands for one that was bought too often for nothing, None if it may be bought."""
+        too_often = self._broken.purchases(key, index) >= MOST_PURCHASES
+        return self._broken.standing(key, index) if too_often else None
+
     async def book(self, spender: Spender, model: str, key: str, request: str, index: int) -> Booking | Draw:
         """Put the intent to buy a draw on disk.
 
@@ -200,8 +205,8 @@ class Calls:
             StoreError: it could not be written, so nothing may be sent.
         """
         purchases = self._broken.purchases(key, index)
-        if purchases >= MOST_PURCHASES:
-            return self._broken.standing(key, index)
+        if standing := self.standing(key, index):
+            return standing
         row = (self.run, spender, model, key, index, time.time(), key, index)
         new = key not in self._prompts
         made: list[int] = []  # what the operation has entered once it has run

@@ -167,8 +167,7 @@ class Chained(Task):
 
     def split(self, rng: np.random.Generator) -> Split:
         """Random questions, the same of both stages."""
-        row = rng.permutation(self.least_questions)[: self.search]
-        return Split(np.stack([row, row]))
+        return self.together(rng)
 
     @staticmethod
     def _at(table: Floats, configurations: Ints) -> Floats:

@@ -149,6 +149,5 @@ class Composed(Task):
     def split(self, rng: np.random.Generator) -> Split:
         """Random questions of each stage: the same of all, or met at random."""
         if self.shared:
-            row = rng.permutation(self.least_questions)[: self.search]
-            return Split(np.tile(row, (len(self.stages), 1)))
+            return self.together(rng)
         return Split(np.stack([rng.permutation(len(own.recorded.questions))[: self.search] for own in self.stages]))

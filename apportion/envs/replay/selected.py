@@ -134,8 +134,7 @@ class Selected(Task):
 
     def split(self, rng: np.random.Generator) -> Split:
         """Random questions, the same of both stages."""
-        row = rng.permutation(len(self.passed))[: self.search]
-        return Split(np.stack([row, row]))
+        return self.together(rng)
 
     @staticmethod
     def _at(configurations: Ints, table: Floats) -> Floats:

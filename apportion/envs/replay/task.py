@@ -250,6 +250,11 @@ class Task(ABC):
     def outcome(self, configuration: Ints, drawn: Sequence[Drawn]) -> Floats:
         """What a configuration gave on each example, from its draws of each stage: from 0 to 1."""
 
+    def together(self, rng: np.random.Generator) -> Split:
+        """Random questions, the same of all stages."""
+        row = rng.permutation(self.least_questions)[: self.search]
+        return Split(np.tile(row, (len(self.stages), 1)))
+
     @abstractmethod
     def split(self, rng: np.random.Generator) -> Split:
         """Random examples."""

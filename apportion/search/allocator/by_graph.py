@@ -76,10 +76,9 @@ class GraphRace:
             return None
         with threadpool_limits(1):  # threads would wait for each other where a model's server has the cores
             mean, covariance, noise = self._posterior()
-            wanted = self._wanted(mean, covariance, noise, rng)
-        unfinished = self._unfinished(mean)
-        if unfinished and self._loose >= LOOSE:
-            wanted = unfinished[0]
+            unfinished = self._unfinished(mean)
+            overdue = bool(unfinished) and self._loose >= LOOSE
+            wanted = unfinished[0] if overdue else self._wanted(mean, covariance, noise, rng)
         for place, examples in (
             (wanted, *unfinished) if wanted and self._kept(wanted, unfinished) <= left else unfinished
         ):
