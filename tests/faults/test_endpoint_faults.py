@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from apportion.build import build
-from apportion.cli import EXIT
+from apportion.cli.common import EXIT
 from apportion.search.study import Outcome
 from apportion.spec import load_spec
 from apportion.testing.answers import FAULTS

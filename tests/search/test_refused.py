@@ -15,11 +15,12 @@ from apportion.graphs.graph import Graph
 from apportion.graphs.slots import SlotStage
 from apportion.graphs.space import SearchSpace
 from apportion.search.engine import MOST_REFUSED, REFUSED, Engine
+from apportion.search.judging import PAPER_MARGIN
 from apportion.search.objectives import Constraint, Objective
 from apportion.search.problem import ALL, Row
 from apportion.search.reinforce import GPTSWARM, ReinforceSampler, Settings
 from apportion.search.samplers import MADE_ONCE, SAMPLERS
-from apportion.search.study import PAPER_MARGIN, Study
+from apportion.search.study import Study
 from apportion.search.trial import PAPER, Trial
 from apportion.statistics import Interval
 from tests.search.kit import (
