@@ -99,8 +99,8 @@ class Market(Protocol):
         """
         ...
 
-    def worth(self, stage: int, option: int, p: Floats, habits: Habits) -> Floats:
-        """Accuracy of an option on each example, where a draw is right with probability p: any shape x examples.
+    def worth(self, stage: int, options: Ints, p: Floats, habits: Habits) -> Floats:
+        """Accuracy of options of one model and rule, where a draw is right with probability p: p's shape x options.
 
         Where stages are independent only; else a TypeError.
         """

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import Any, Literal
 
 import numpy as np
@@ -132,10 +132,10 @@ class Composed(Task):
     def combined(self, parts: Sequence[Reals]) -> Reals:
         """What the stages give together, element by element."""
         if self.combine == "mean":
-            return np.asarray(np.mean(np.stack(parts), axis=0))
+            return np.asarray(reduce(np.add, parts) / len(parts))
         if self.combine == "any":
-            return np.asarray(1.0 - np.prod(1.0 - np.stack(parts), axis=0))
-        return np.asarray(np.prod(np.stack(parts), axis=0))
+            return np.asarray(1.0 - reduce(np.multiply, [1.0 - part for part in parts]))
+        return np.asarray(reduce(np.multiply, parts))
 
     def outcome(self, configuration: Ints, drawn: Sequence[Drawn]) -> Floats:
         """What a configuration gave on each example, from its draws of each stage."""

@@ -183,16 +183,18 @@ class Market(Books):
         arm, rule = self.arm(stage, chosen), self._composed.stages[stage].rules[chosen.rule]
         return rule.habits(self._shuffled.draws(arm), self.drawn[arm], k, rng)
 
-    def worth(self, stage: int, option: int, p: Reals, habits: Habits) -> Reals:
-        """What an option is worth on each example where a draw is right with probability p: any shape x examples.
+    def worth(self, stage: int, options: Ints, p: Reals, habits: Habits) -> Reals:
+        """What options are worth on each example where a draw is right with probability p: the shape of p x options.
+
+        Args:
+            options: of one model and rule.
 
         Raises:
             TypeError: the stages depend on each other, so that no option of one is worth anything by itself.
         """
-        chosen = self.option(stage, option)
-        return (
-            self._composed.stages[stage].rules[chosen.rule].worth(p, chosen.n, habits) if chosen.n else np.zeros_like(p)
-        )
+        chosen = [self.option(stage, int(number)) for number in options]
+        n = np.array([option.n for option in chosen])
+        return self._composed.stages[stage].rules[chosen[0].rule].worth(p, np.maximum(n, 1), habits) * (n > 0)
 
     def combined(self, parts: Sequence[Reals]) -> Reals:
         """What stages give together, element by element.

@@ -5,8 +5,8 @@ It knows chances, not recorded draws (`selection`).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
-from itertools import product
 from math import prod
 from statistics import NormalDist
 from typing import Any
@@ -24,7 +24,7 @@ STEPS = 1601  # points of an integral over scores
 FARTHEST = 9.0  # that scores of right draws may lie from those of wrong ones, in standard deviations
 
 
-def vote(p: Floats, n: int, right: Floats, wrong: Floats) -> Floats:
+def vote(p: Floats, n: int | Ints, right: Floats, wrong: Floats) -> Floats:
     """Probability that a vote of n gives a right answer, ties at random, where a draw is right with probability p.
 
     Right draws give one answer, or each its own, and so do wrong ones: of "any input that gives this output" many are
@@ -33,32 +33,47 @@ def vote(p: Floats, n: int, right: Floats, wrong: Floats) -> Floats:
     Args:
         right: share of the commonest right answer among right draws.
         wrong: share of the commonest wrong answer among wrong ones.
+
+    Returns:
+        Of the shape of p, and then that of n.
     """
-    return _between(_votes(n), p, right, wrong)
+    return _between(_of_each(_votes, n), p, right, wrong)
 
 
-def best(p: Floats, n: int, beaten: Floats) -> Floats:
+def best(p: Floats, n: int | Ints, beaten: Floats) -> Floats:
     """Probability that the draw with the best score of n is right, where a draw is right with probability p.
 
     Scores of right and of wrong draws are normal with one variance, so far apart that a wrong draw has a better one
     than a right draw with probability `beaten`.
+
+    Returns:
+        Of the shape of p, and then that of n.
     """
-    return _between(_bests(n), p, beaten)
+    return _between(_of_each(_bests, n), p, beaten)
+
+
+def _of_each(table: Callable[[int], Floats], n: int | Ints) -> Floats:
+    """The tables of some n, which are the last axes."""
+    tables = np.stack([table(int(k)) for k in np.ravel(n)], axis=-1)
+    return tables.reshape(*tables.shape[:-1], *np.shape(n))
 
 
 def _between(table: Floats, *shares: Floats) -> Floats:
-    """Linear between the points of a table, whose axes go from 0 to 1 each."""
-    flat, place = table.ravel(), np.zeros((), dtype=np.intp)  # in the table as one row
-    sides: list[tuple[tuple[int, Floats], tuple[int, Floats]]] = []
+    """Linear between the points of a table, whose first axes go from 0 to 1 each; the others stay."""
+    own = table.shape[len(shares) :]
+    flat = table.reshape(-1, *own)
+    places = [np.zeros((), dtype=np.intp)]  # of the corners around each point, the last share's sides side by side
+    above = []
     for axis, share in enumerate(shares):
         at = share * (table.shape[axis] - 1)
         low = np.minimum(at.astype(np.intp), table.shape[axis] - 2)
-        step = prod(table.shape[axis + 1 :])
-        place = place + low * step
-        sides.append(((0, 1.0 - (at - low)), (step, at - low)))
-    return np.asarray(
-        sum(flat[place + sum(step for step, _ in corner)] * prod(w for _, w in corner) for corner in product(*sides))
-    )
+        step = prod(table.shape[axis + 1 : len(shares)])
+        places = [place + low * step + side for place in places for side in (0, step)]
+        above.append((at - low).reshape(at.shape + (1,) * len(own)))
+    values = [flat[place] for place in places]
+    for part in reversed(above):
+        values = [low + (high - low) * part for low, high in zip(values[::2], values[1::2], strict=True)]
+    return np.asarray(values[0])
 
 
 @cache

@@ -101,8 +101,15 @@ class Rule(Named, Protocol):
         """
         ...
 
-    def worth(self, p: Floats, n: int, habits: Habits) -> Floats:
-        """Probability of a right answer where a draw is right with probability p and habits are as given."""
+    def worth(self, p: Floats, n: int | Ints, habits: Habits) -> Floats:
+        """Probability of a right answer where a draw is right with probability p and habits are as given.
+
+        Args:
+            n: a number of draws, or several.
+
+        Returns:
+            Of the shape of p, and then that of n.
+        """
         ...
 
 

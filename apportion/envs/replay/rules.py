@@ -50,9 +50,9 @@ class AnyCorrect:
         """None: only how often a draw is right matters."""
         return ()
 
-    def worth(self, p: Floats, n: int, habits: Habits) -> Floats:
+    def worth(self, p: Floats, n: int | Ints, habits: Habits) -> Floats:
         """1 - (1 - p)^n."""
-        return np.asarray(1.0 - (1.0 - p) ** n)
+        return np.asarray(1.0 - np.power.outer(1.0 - p, n))
 
 
 @dataclass(frozen=True)
@@ -98,10 +98,11 @@ class Verified:
         """None: only how often a draw is right matters."""
         return ()
 
-    def worth(self, p: Floats, n: int, habits: Habits) -> Floats:
+    def worth(self, p: Floats, n: int | Ints, habits: Habits) -> Floats:
         """Independent draws: p c (1 - (1 - a)^n) / a + p (1 - c) (1 - a)^(n - 1), a the probability to be accepted."""
         a = np.maximum(p * self.completeness + (1.0 - p) * (1.0 - self.soundness), 1e-12)
-        none = (1.0 - a) ** (n - 1)
+        none = np.power.outer(1.0 - a, np.subtract(n, 1))  # of the first n - 1 is accepted
+        a, p = (own.reshape(p.shape + (1,) * np.ndim(n)) for own in (a, p))
         value = p * self.completeness * (1.0 - none * (1.0 - a)) / a + p * (1.0 - self.completeness) * none
         return np.asarray(value)
 

@@ -59,7 +59,7 @@ class BestScored:
         """How often a wrong draw has a better score than a right one."""
         return (beaten(drawn, bought, k, rng),)
 
-    def worth(self, p: Floats, n: int, habits: Habits) -> Floats:
+    def worth(self, p: Floats, n: int | Ints, habits: Habits) -> Floats:
         """As `rates.best`."""
         return rates.best(p, n, *habits)
 

@@ -40,6 +40,6 @@ class Vote:
         """How far right draws agree with each other, and wrong ones."""
         return agreement(drawn, bought, k, rng)
 
-    def worth(self, p: Floats, n: int, habits: Habits) -> Floats:
+    def worth(self, p: Floats, n: int | Ints, habits: Habits) -> Floats:
         """As `rates.vote`: what weights add is not known from whether draws were right."""
         return rates.vote(p, n, *habits)

@@ -13,9 +13,10 @@ import numpy as np
 from apportion.search.allocator.success import SuccessModel
 from apportion.search.market import Floats, Ints, Market
 
-SAMPLES, FEW = 64, 16  # of the posterior; and where many configurations are combined example by example
+SAMPLES, FEW = 64, 32  # of the posterior; and where many configurations are combined example by example
 UNSEEN, UNSEEN_WEIGHT = 16, 4.0  # examples of which nothing is known, and the examples that they count as together
 OFF = 0.03  # deviation, at even odds, of what an arm and rule are truly worth from what the model makes of draws
+OFF_MORE = 0.004  # that of what each doubling of the draws adds
 PART, MANY = 1024, 4096  # configurations at once, for the memory; and those that are many
 
 
@@ -44,8 +45,7 @@ class Belief:
 
         A Dirichlet process whose base is the model of success, so that what the split does not show still counts
         (Ferguson 1973; without unseen examples the Bayesian bootstrap of Rubin 1981). What the model itself gets wrong
-        is a deviation by arm and rule (Kennedy and O'Hagan 2001), smaller where worth is near 0 or 1; it is left out
-        where stages share their questions.
+        is a deviation by arm and rule (Kennedy and O'Hagan 2001), smaller where worth is near 0 or 1.
         """
         unseen = self.worth[0].shape[2] - self.examples
         counts = np.concatenate([np.ones(self.examples), np.full(unseen, UNSEEN_WEIGHT / max(1, unseen))])
@@ -59,21 +59,26 @@ class Belief:
         self, configurations: Ints, weights: Sequence[Floats], rng: np.random.Generator | None = None
     ) -> Floats:
         if self.market.shared:
-            return self._shared(configurations, weights[0])
+            values = self._shared(configurations, weights[0])
+            if rng is None:
+                return values
+            off = sum(self._off(s, rng)[:, configurations[:, s]] for s in range(len(self.worth)))
+            return np.asarray(values + off * _spread(values))
         means = []
         for s, (worth, own) in enumerate(zip(self.worth, weights, strict=True)):
             mean = np.matmul(worth[:, :, : own.shape[1]], own[:, :, None])[..., 0]
             if rng is not None:
-                mean = mean + self._off(s, mean, rng)
+                mean = mean + self._off(s, rng) * _spread(mean)
             means.append(mean[:, configurations[:, s]])
         return self.market.combined(means)
 
-    def _off(self, stage: int, mean: Floats, rng: np.random.Generator) -> Floats:
-        """By how much the model is off, the same for all options of an arm and rule but for its scale."""
-        kinds = [(option.arm, option.rule) for option in self.market.options(stage)]
-        _, at = np.unique(kinds, axis=0, return_inverse=True)
-        off = rng.normal(0.0, OFF, (len(mean), at.max() + 1))[:, at]
-        return np.asarray(off * 2.0 * np.sqrt(np.clip(mean * (1.0 - mean), 0.0, None)))
+    def _off(self, stage: int, rng: np.random.Generator) -> Floats:
+        """By how much the model is off for each option, alike for all of an arm and rule: samples x options."""
+        options = self.market.options(stage)
+        _, at = np.unique([(option.arm, option.rule) for option in options], axis=0, return_inverse=True)
+        n = np.array([option.n for option in options])
+        level, more = rng.normal(0.0, (OFF, OFF_MORE), (len(self.p), at.max() + 1, 2))[:, at].transpose(2, 0, 1)
+        return np.where(n > 0, level + more * np.log2(np.maximum(n, 1)), 0.0)
 
     def _shared(self, configurations: Ints, weights: Floats) -> Floats:
         """Where all stages are asked the same, they are combined example by example."""
@@ -93,6 +98,11 @@ class Belief:
         others = means if self.market.shared else [np.full(1, mean.mean()) for mean in means]
         sides = [[np.full_like(m, side) if s == stage else m for s, m in enumerate(others)] for side in (0.0, 1.0)]
         return np.asarray(self.market.combined(sides[1]) - self.market.combined(sides[0]))
+
+
+def _spread(worth: Floats) -> Floats:
+    """1 at even odds, and less where worth is near 0 or 1."""
+    return np.asarray(2.0 * np.sqrt(np.clip(worth * (1.0 - worth), 0.0, None)))
 
 
 class Believer:
@@ -135,10 +145,11 @@ class Believer:
     def _worth(self, stage: int, asked: Ints, p: Floats, like: Ints, rng: np.random.Generator) -> Floats:
         options = self._market.options(stage)
         worth = np.zeros((len(p), len(options), p.shape[2]), dtype=np.float32)
-        habits: dict[tuple[int, int], tuple[Floats, ...]] = {}
+        kinds: dict[tuple[int, int], list[int]] = {}
         for number in asked.tolist():
-            kind = options[number].arm, options[number].rule
-            if kind not in habits:
-                habits[kind] = tuple(own[:, like] for own in self._market.habits(stage, number, len(p), rng))
-            worth[:, number] = self._market.worth(stage, number, p[:, self.arm(stage, number)], habits[kind])
+            kinds.setdefault((options[number].arm, options[number].rule), []).append(number)
+        for numbers in kinds.values():
+            habits = tuple(own[:, like] for own in self._market.habits(stage, numbers[0], len(p), rng))
+            of_kind = self._market.worth(stage, np.array(numbers), p[:, self.arm(stage, numbers[0])], habits)
+            worth[:, numbers] = np.moveaxis(of_kind, -1, 1)
         return worth

@@ -15,6 +15,7 @@ from apportion.search.market import Floats, Ints, Market
 
 START = 4  # first draws of each arm, on as many examples
 BATCH, GROWTH = 16, 0.15  # draws bought before the model is fitted again: so many, or this share of those bought
+LEAST = 0.25  # of a batch is bought at least: where few draws gain, several on a cell, or rounds would be many
 WHOLE = 6  # every so many rounds all configurations are looked at; in between only those that might be the best
 GAIN = 0.0005  # accuracy that the search stops at, when knowing all about the examples is expected to gain no more
 PATIENCE = 3  # rounds in a row in which it must be: a mean over samples errs
@@ -87,7 +88,7 @@ def _gain(believer: Believer, belief: Belief, rows: Ints, of: dict[int, float]) 
 
 
 def _buy(market: Market, gain: Floats) -> bool:
-    """Buy a draw on each of the cells that gain most for their price. False if none gains anything."""
+    """Buy draws on the cells that gain most for their price, several on each where few gain. False if none does."""
     price = np.array([arm.price for arm in market.arms])
     most = np.array([arm.most for arm in market.arms])
     gain = np.where(market.drawn < most[:, None], gain / price[:, None], 0.0)
@@ -95,6 +96,8 @@ def _buy(market: Market, gain: Floats) -> bool:
     best = np.argsort(-gain, axis=None)[:batch]
     best = best[gain.flat[best] > 0.0]
     arm, example = np.unravel_index(best, gain.shape)
-    for own in np.unique(arm):
-        market.buy(int(own), example[arm == own])
+    for _ in range(max(1, int(LEAST * batch / max(1, len(best))))):
+        for own in np.unique(arm):
+            asked = example[arm == own]
+            market.buy(int(own), asked[market.drawn[own, asked] < most[own]])
     return len(best) > 0

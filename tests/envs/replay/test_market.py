@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
-from itertools import pairwise
 from statistics import mean
 from typing import Literal
 
@@ -290,10 +289,12 @@ def test_worth_is_that_of_the_rule() -> None:
         for number, option in enumerate(market.options(s)):
             rule = task().stages[s].rules[option.rule]
             habits = market.habits(s, number, 3, np.random.default_rng(0))
-            assert (market.worth(s, number, p, habits) == rule.worth(p, option.n, habits)).all()
+            assert (market.worth(s, np.array([number]), p, habits)[..., 0] == rule.worth(p, option.n, habits)).all()
             assert market.option(s, number) == option
-    worth = [market.worth(0, n, p, ()) for n, o in enumerate(market.options(0)) if (o.arm, o.rule) == (0, 0)]
-    assert len(worth) > 2 and all((more >= fewer).all() for fewer, more in pairwise(worth))
+    of_one = np.array([n for n, option in enumerate(market.options(0)) if (option.arm, option.rule) == (0, 0)])
+    worth = market.worth(0, of_one, p, ())
+    assert worth.shape == (*p.shape, len(of_one)) and len(of_one) > 2
+    assert (np.diff(worth, axis=-1) >= 0).all()
 
 
 def test_what_stages_give_together_is_said_by_the_task() -> None:
@@ -337,7 +338,7 @@ def test_no_draws_cost_nothing_and_are_worth_nothing() -> None:
     bought = np.array([own.buy(1, everyone) for _ in range(2)]).any(axis=0)
     assert first.tolist() == bought.tolist()
     p = np.linspace(0, 1, EXAMPLES)[None]
-    assert market.worth(0, 0, p, ()).tolist() == np.zeros_like(p).tolist()
+    assert not market.worth(0, np.array([0]), p, ()).any()
 
 
 def test_mixtures_are_measured_as_their_value_says() -> None:

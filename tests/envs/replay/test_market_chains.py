@@ -317,5 +317,5 @@ def test_a_draw_of_an_example_alone_is_not_sold() -> None:
         with pytest.raises(RecordedError, match=r"a draw of the chain 'small' is of what .*; use `score` or"):
             market.buy(arm, EVERYONE)
     with pytest.raises(TypeError, match="must be independent"):
-        market.worth(0, 0, np.array(0.5), ())
+        market.worth(0, np.array([0]), np.array(0.5), ())
     assert market.spent == 0 and not market.drawn.any()

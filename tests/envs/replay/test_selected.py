@@ -205,7 +205,7 @@ def test_a_market_says_no_worth_of_a_stage_by_itself() -> None:
     market = Market(own, 0)
     assert not market.independent and not market.shared
     for ask in (
-        lambda: market.worth(0, 0, np.array(0.5), ()),
+        lambda: market.worth(0, np.array([0]), np.array(0.5), ()),
         lambda: market.habits(0, 0, 1, np.random.default_rng(0)),
         lambda: market.combined([np.array(0.5)] * 2),
     ):

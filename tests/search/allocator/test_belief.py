@@ -17,7 +17,7 @@ from apportion.envs.replay.rules import RULES
 from apportion.envs.replay.task import stage
 from apportion.search import market as protocol
 from apportion.search.allocator import belief as module
-from apportion.search.allocator.belief import OFF, SAMPLES, UNSEEN, UNSEEN_WEIGHT, Belief, Believer
+from apportion.search.allocator.belief import OFF, OFF_MORE, SAMPLES, UNSEEN, UNSEEN_WEIGHT, Belief, Believer
 from apportion.search.market import Floats, Ints
 from tests.envs.replay.tables import some
 
@@ -33,9 +33,9 @@ COMBINE: dict[Combine, Callable[[Sequence[Any]], Any]] = {
 every_combination = pytest.mark.parametrize("combine", COMBINE)
 
 
-def believing(combine: Combine, worth: Sequence[Floats], examples: int = SEEN) -> Belief:
+def believing(combine: Combine, worth: Sequence[Floats], examples: int = SEEN, n: Sequence[int] = (1, 1, 1)) -> Belief:
     """Two stages of three options, of which the last two draw from one arm."""
-    options = [SimpleNamespace(arm=arm, rule=0) for arm in ARMS]
+    options = [SimpleNamespace(arm=arm, rule=0, n=own) for arm, own in zip(ARMS, n, strict=True)]
     market = SimpleNamespace(shared=combine == "any", combined=COMBINE[combine], options=lambda _: options)
     p = np.zeros((SAMPLES, 4, worth[0].shape[2]))
     return Belief(cast(protocol.Market, market), p, list(worth), examples)
@@ -59,6 +59,7 @@ def over_all(belief: Belief, rounds: int = 60) -> Floats:
 def exact(monkeypatch: pytest.MonkeyPatch) -> None:
     """The model of success is off by nothing."""
     monkeypatch.setattr(module, "OFF", 0.0)
+    monkeypatch.setattr(module, "OFF_MORE", 0.0)
 
 
 @every_combination
@@ -134,6 +135,20 @@ def test_the_model_is_off_alike_for_all_options_of_an_arm_and_rule_but_less_near
     assert first.std() == pytest.approx(OFF, rel=0.1) and first.mean() == pytest.approx(0.5, abs=0.003)
     assert (last - 0.9) / (2 * 0.3) == pytest.approx(middle - 0.5, abs=1e-4), "one arm"
     assert abs(np.corrcoef(first, middle)[0, 1]) < 0.1, "two arms"
+
+
+def test_the_model_is_more_off_the_more_is_drawn_and_not_at_all_where_nothing_is() -> None:
+    half = same([0.5] * SEEN)
+    off = 2 * over_all(believing("mean", [half, half], n=(0, 1, 64))) - 1  # rows: one draw, 64, both, none
+    assert np.abs(off[:, 3]).max() < 1e-6
+    assert off[:, 0].std() == pytest.approx(OFF, rel=0.1)
+    assert off[:, 1].std() == pytest.approx(np.hypot(OFF, 6 * OFF_MORE), rel=0.1)
+
+
+def test_the_model_is_off_where_stages_share_their_questions_too() -> None:
+    """By the sum over stages, from what they are worth together."""
+    off = over_all(believing("any", [same([0.5] * SEEN), same([0.0] * SEEN)]))[:, 0] - 0.5
+    assert off.std() == pytest.approx(OFF * 2**0.5, rel=0.1)
 
 
 @every_combination
@@ -221,9 +236,9 @@ def test_habits_are_asked_for_once_a_model_and_rule_and_unseen_examples_have_tho
         asked.append(option)
         return (np.tile(100.0 * option + np.arange(EXAMPLES), (k, 1)),)
 
-    def worth(stage: int, option: int, p: Floats, habits: protocol.Habits) -> Floats:
+    def worth(stage: int, options: Ints, p: Floats, habits: protocol.Habits) -> Floats:
         assert habits[0].shape == p.shape == (SAMPLES, EXAMPLES + UNSEEN)
-        return habits[0]
+        return np.repeat(habits[0][..., None], len(options), axis=-1)
 
     books: Ints = np.zeros((2, EXAMPLES), dtype=np.int64)
     market = SimpleNamespace(

@@ -92,7 +92,7 @@ def test_a_vote_is_chosen_by_how_right_and_wrong_draws_agree(votes: str) -> None
 def test_it_ends_where_all_is_known_to_be_equal(value: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """The mean of equal numbers of single precision may be above them."""
     market = Market(easy(), 0)
-    monkeypatch.setattr(market, "worth", lambda s, o, p, habits: np.full_like(p, value))
+    monkeypatch.setattr(market, "worth", lambda s, o, p, habits: np.full((*p.shape, len(o)), value))
     assert searched(search_by_draw, market) and 0.0 <= market.leads[-1].sure <= 1.0
 
 
@@ -134,7 +134,7 @@ def test_it_ends_even_if_it_is_never_content(search: int, monkeypatch: pytest.Mo
 
 def test_it_stops_sooner_where_less_is_at_stake(monkeypatch: pytest.MonkeyPatch) -> None:
     spent = []
-    for gain in (1.0, 0.002, 0.0):
+    for gain in (1.0, 0.005, 0.0):
         monkeypatch.setattr(by_draw, "GAIN", gain)
         market = Market(rivals({"one": 0.50, "other": 0.52}, {"one": 1.0, "other": 1.0}, most=4), 0)
         searched(search_by_draw, market)
