@@ -29,6 +29,7 @@ check:
 	$(BIN)/apportion validate experiments/local-models/task.yaml
 	$(BIN)/apportion validate experiments/joint/task.yaml
 	$(BIN)/apportion validate experiments/three-stages/task.yaml
+	for spec in experiments/agenttts/*/task.yaml; do $(BIN)/apportion validate $$spec || exit; done
 	$(BIN)/apportion demo
 	$(BIN)/pytest
 

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from apportion.envs import parsers
+from apportion.envs import parsers, retelling
 from apportion.envs.dispatch import BACKOFF_S, Dispatcher
 from apportion.envs.endpoint import Endpoint
 from apportion.envs.environment import Environment
@@ -18,7 +18,7 @@ from apportion.envs.probe import probe
 from apportion.envs.stage import Example, Stage
 from apportion.envs.worker import Sampling, Worker
 from apportion.errors import LimitReached, SpecError
-from apportion.evaluators.answers import ANSWERS, Evaluator
+from apportion.evaluators import EVALUATORS, Evaluator
 from apportion.evaluators.benchmark import Benchmark
 from apportion.evaluators.costs import costs
 from apportion.evaluators.forecast import Forecast
@@ -168,7 +168,8 @@ def benchmark_of(loaded: LoadedSpec, dispatcher: Dispatcher, forecast: Forecast 
     spec = loaded.spec
     window = 2 * sum(model.concurrency for model in spec.models.values())
     environment = Environment(stages_of(spec), dispatcher)
-    return Benchmark(environment, examples_of(loaded), evaluators_of(spec), {}, window, forecast)
+    of = {name: e.options.stage for name, e in spec.evaluators.items() if e.options.stage is not None}
+    return Benchmark(environment, examples_of(loaded), evaluators_of(spec), {}, window, forecast, of)
 
 
 def stages_of(spec: TaskSpec) -> dict[str, Stage]:
@@ -197,7 +198,7 @@ def space_of(spec: TaskSpec) -> SearchSpace:
 
 def evaluators_of(spec: TaskSpec) -> dict[str, Evaluator]:
     """The evaluators of a spec, by metric."""
-    return {name: _answer(e.kind, e.options.model_dump()) for name, e in spec.evaluators.items()}
+    return {name: _answer(e.kind, e.options.model_dump(exclude={"stage"})) for name, e in spec.evaluators.items()}
 
 
 def examples_of(loaded: LoadedSpec) -> dict[str, list[Example]]:
@@ -312,7 +313,14 @@ def _stage(stage: StageSpec) -> Stage:
         _parser(stage),
         Sampling(stage.temperature, stage.max_tokens, stage.top_p, stage.stop),
         stage.system,
+        _retelling(stage),
     )
+
+
+def _retelling(stage: StageSpec) -> retelling.Retelling | None:
+    if stage.picks is not None:
+        return retelling.picked(stage.picks)
+    return retelling.run if stage.runs else None
 
 
 def _parser(stage: StageSpec) -> parsers.Parser:
@@ -324,4 +332,4 @@ def _parser(stage: StageSpec) -> parsers.Parser:
 
 
 def _answer(kind: str, options: Mapping[str, object]) -> Evaluator:
-    return ANSWERS[kind](**{name: value for name, value in options.items() if value is not None})
+    return EVALUATORS[kind](**{name: value for name, value in options.items() if value is not None})

@@ -159,6 +159,8 @@ class _Drawing:
         role, given = ROLES[node["role"]], sum(source["width"] for source in read)
         if role.gives != "new":
             node["width"] = given if role.gives == "all" else min(stage.keep, given)
+        elif not role.calls_model:
+            node["width"] = 1
         kept_scores = role.gives != "new" and all(source["scored"] for source in read)
         node["scored"] = role.scores == "writes" or kept_scores
 

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from apportion.envs.dispatch import Dispatcher
 from apportion.envs.roles import OPERATORS, Buy, Job
-from apportion.envs.rollout import Candidate, NodeRun, Rollout, merged
+from apportion.envs.rollout import Candidate, NodeRun, Rollout, merged, value_of
 from apportion.envs.sandbox import Sandbox
 from apportion.envs.stage import Example, Stage
 from apportion.errors import ApportionError, RoleError
@@ -54,6 +55,15 @@ class Environment:
             SandboxError: a tester plays, and this machine has no sandbox.
         """
         return await _Run(self, graph, example, "candidate").node(node, ended)
+
+    async def retold(self, stage: str, answer: str, example: Example) -> str:
+        """What later prompts read of a stage's answer.
+
+        Raises:
+            SandboxError: the answer is a program to be run, and this machine has no sandbox.
+        """
+        retell = self.stages[stage].retell
+        return answer if retell is None else await retell(answer, example.fields, self.sandbox)
 
     def logprobs(self, node: Node) -> bool:
         """Whether the node's model gives log-probabilities."""
@@ -145,20 +155,23 @@ class _Run:
             self._environment.logprobs(node),
             node.stage in self._weighed,
         )
-        return await _operated(job)
+        return await self._retold(job, await _operated(job))
+
+    async def _retold(self, job: Job, run: NodeRun) -> NodeRun:
+        """What a node did, and where it ends a stage that is retold, what later prompts read."""
+        stage, answer = job.node.stage, value_of(run)
+        if job.stage.retell is None or answer is None or job.node is not self._graph.stage_outputs[stage]:
+            return run
+        return replace(run, retold=await self._environment.retold(stage, answer, self._example))
 
     def _values(self, ended: Mapping[str, NodeRun]) -> dict[str, object]:
         """What prompts may name: the fields, and the answers of the stages that have ended."""
         values = dict(self._example.fields)
         for stage, last in self._graph.stage_outputs.items():
             if last.id in ended and (value := value_of(ended[last.id])) is not None:
-                values[stage] = value
+                retold = ended[last.id].retold
+                values[stage] = value if retold is None else retold
         return values
-
-
-def value_of(run: NodeRun) -> str | None:
-    """What later stages read of a stage's last node."""
-    return run.candidates[0].value if run.candidates else None
 
 
 async def _operated(job: Job) -> NodeRun:

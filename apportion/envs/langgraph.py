@@ -10,8 +10,8 @@ import operator
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypedDict
 
-from apportion.envs.environment import Environment, value_of
-from apportion.envs.rollout import NodeRun
+from apportion.envs.environment import Environment
+from apportion.envs.rollout import NodeRun, value_of
 from apportion.envs.stage import Example
 from apportion.graphs.graph import Graph, Node
 from apportion.store.calls import DrawStatus

@@ -12,11 +12,15 @@ from collections.abc import Callable, Sequence
 import regex as engine
 
 MOST_SEARCH_S = 0.25  # a sane pattern takes microseconds
+FENCE = "```"
 
 Parser = Callable[[str], str | None]
 
 # Digits with optional thousands commas, decimals and exponent; a trailing full stop is not part of the number.
 NUMBER = re.compile(r"[-+]?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?(?:[eE][-+]?\d+)?|[-+]?\.\d+")
+
+BRACKETED = re.compile(r"\[([0-9,;\s]{1,2000})\]")
+ID = re.compile(r"(?<![\w.])[0-9]{1,6}(?!\w|\.[0-9])")
 
 
 def text(reply: str) -> str | None:
@@ -38,6 +42,25 @@ def number(reply: str) -> str | None:
     """The last number of the text, without thousands commas."""
     found = NUMBER.findall(reply)
     return found[-1].replace(",", "") if found else None
+
+
+def ids(reply: str) -> str | None:
+    """The whole numbers in square brackets, or where there are none all whole numbers: each once, rising, as `2, 5`."""
+    found = ID.findall(" ".join(BRACKETED.findall(reply))) or ID.findall(reply)
+    return ", ".join(map(str, sorted(set(map(int, found))))) or None
+
+
+def code(reply: str) -> str | None:
+    """The first fenced block, or the whole text where there is none."""
+    return code_in(reply) or None
+
+
+def code_in(text: str) -> str:
+    """The first fenced block, or the whole text where there is none; found in one pass, whatever the text is."""
+    opened = text.find(FENCE)
+    begun = text.find("\n", opened) if opened >= 0 else -1
+    closed = text.find(FENCE, begun) if begun >= 0 else -1
+    return (text[begun:closed] if closed >= 0 else text).strip()
 
 
 def search(pattern: str, reply: str) -> engine.Match[str] | None:
@@ -104,4 +127,11 @@ def first_object(reply: str) -> dict[str, object] | None:
     return None
 
 
-PLAIN: dict[str, Parser] = {"text": text, "first_line": first_line, "last_line": last_line, "number": number}
+PLAIN: dict[str, Parser] = {
+    "text": text,
+    "first_line": first_line,
+    "last_line": last_line,
+    "number": number,
+    "ids": ids,
+    "code": code,
+}

@@ -50,11 +50,18 @@ class NodeRun:
     Attributes:
         status: `ok` when it gave a candidate; else why it gave none.
         draws: every completion it used, in the order of the sample index.
+        retold: what later prompts read in place of its first candidate's value; None where they read that.
     """
 
     status: DrawStatus
     candidates: tuple[Candidate, ...] = ()
     draws: tuple[Draw, ...] = ()
+    retold: str | None = None
+
+
+def value_of(run: NodeRun) -> str | None:
+    """What a node answers: the value of its first candidate."""
+    return run.candidates[0].value if run.candidates else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +80,11 @@ class Rollout:
     status: DrawStatus
     answer: str | None
     nodes: Mapping[str, NodeRun]
+
+    def answer_of(self, stage: str) -> str | None:
+        """The value of a stage's last node, None when it has none or was not run."""
+        run = self.nodes.get(self.graph.stage_outputs[stage].id)
+        return value_of(run) if run is not None else None
 
     @property
     def draws(self) -> tuple[Draw, ...]:

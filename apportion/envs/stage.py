@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from apportion.envs.parsers import Parser
+from apportion.envs.retelling import Retelling
 from apportion.envs.worker import Message, Sampling
 from apportion.template import render
 
@@ -30,6 +31,7 @@ class Stage:
     Attributes:
         prompt: template over data fields and the names of earlier stages.
         system: template of a system message, None for none.
+        retell: from its answer to what later prompts read; None where that is the answer.
         parse: from a reply to a value.
         sampling: how its completions are drawn.
     """
@@ -39,6 +41,7 @@ class Stage:
     parse: Parser
     sampling: Sampling
     system: str | None = None
+    retell: Retelling | None = None
 
     def messages(self, values: Mapping[str, object]) -> tuple[Message, ...]:
         """The chat messages for one example.

@@ -1,6 +1,13 @@
 """Numbers from rollouts: answers, costs, and a benchmark over the examples of a split."""
 
+from collections.abc import Callable, Mapping
+
 from apportion.evaluators.answers import ANSWERS, Evaluator
 from apportion.evaluators.benchmark import Benchmark
+from apportion.evaluators.overlap import OVERLAPS
+from apportion.evaluators.programs import PROGRAMS
 
-__all__ = ["ANSWERS", "Benchmark", "Evaluator"]
+__all__ = ["ANSWERS", "EVALUATORS", "Benchmark", "Evaluator"]
+
+EVALUATORS: Mapping[str, Callable[..., Evaluator]] = {**ANSWERS, **OVERLAPS, **PROGRAMS}
+"""Every evaluator by its kind in the task file."""

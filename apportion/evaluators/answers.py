@@ -1,4 +1,4 @@
-"""Is the answer right? Each evaluator compares the value of a rollout with a field of its example: 1.0 or 0.0.
+"""Is the answer right? Each evaluator compares the value of a rollout with a field of its example: True or False.
 
 A rollout without an answer is wrong; one that failed has no number at all (the benchmark leaves it out).
 """
@@ -7,13 +7,19 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+import string
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from apportion.envs.parsers import first_object, number, search
 from apportion.envs.stage import Example
 
-Evaluator = Callable[[str, Example], bool]
+Evaluator = Callable[[str, Example], float | Awaitable[float]]
+"""The answer and its example to a number from 0 to 1."""
+
+Check = Callable[[str, Example], bool]
 """The answer and its example to right or wrong."""
+
+MARKS = str.maketrans("", "", string.punctuation)
 
 
 def normal(text: object) -> str:
@@ -27,12 +33,12 @@ def targets(example: Example, field: str) -> list[object]:
     return list(value) if isinstance(value, list | tuple) else [value]
 
 
-def exact(field: str) -> Evaluator:
+def exact(field: str) -> Check:
     """The answer equals the field, or one of its items, but for case, white space and a final full stop."""
     return lambda answer, example: normal(answer) in {normal(target) for target in targets(example, field)}
 
 
-def contains(field: str) -> Evaluator:
+def contains(field: str) -> Check:
     """The field, or one of its items, stands in the answer as whole words."""
 
     def right(answer: str, example: Example) -> bool:
@@ -43,7 +49,7 @@ def contains(field: str) -> Evaluator:
     return right
 
 
-def numeric(field: str, tolerance: float = 1e-6) -> Evaluator:
+def numeric(field: str, tolerance: float = 1e-6) -> Check:
     """The last number of the answer is within `tolerance` (absolute, or relative where larger) of the field."""
 
     def right(answer: str, example: Example) -> bool:
@@ -56,7 +62,7 @@ def numeric(field: str, tolerance: float = 1e-6) -> Evaluator:
     return right
 
 
-def choice(field: str) -> Evaluator:
+def choice(field: str) -> Check:
     """The answer begins with the field's option: `B`, `(b)` and `B. because` all name B."""
 
     def right(answer: str, example: Example) -> bool:
@@ -67,12 +73,12 @@ def choice(field: str) -> Evaluator:
     return right
 
 
-def regex(field: str) -> Evaluator:
+def regex(field: str) -> Check:
     """The field is a pattern that matches somewhere in the answer."""
     return lambda answer, example: any(search(str(target), answer) for target in targets(example, field))
 
 
-def json_fields(field: str, fields: Sequence[str] = ()) -> Evaluator:
+def json_fields(field: str, fields: Sequence[str] = ()) -> Check:
     """The first JSON object of the answer equals the field's object, in `fields` or in all keys of the field."""
 
     def right(answer: str, example: Example) -> bool:
@@ -90,11 +96,23 @@ def _plain(value: object) -> str:
     return normal(value) if isinstance(value, str) else json.dumps(value, sort_keys=True)
 
 
-ANSWERS: Mapping[str, Callable[..., Evaluator]] = {
+def squad_normal(text: object) -> str:
+    """As SQuAD's evaluation compares (arXiv 1606.05250): lower case, no punctuation, no articles, single blanks."""
+    return " ".join(re.sub(r"\b(a|an|the)\b", " ", str(text).lower().translate(MARKS)).split())
+
+
+def squad_em(field: str) -> Check:
+    """SQuAD's exact match: the answer equals the field, or one of its items, in `squad_normal` form."""
+    return lambda answer, example: squad_normal(answer) in map(squad_normal, targets(example, field))
+
+
+ANSWERS: Mapping[str, Callable[..., Check]] = {
     "exact": exact,
     "numeric": numeric,
     "choice": choice,
     "contains": contains,
     "regex": regex,
     "json_fields": json_fields,
+    "squad_em": squad_em,
 }
+"""Evaluators that say right or wrong, by kind."""

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from apportion.envs.environment import Environment
 from apportion.envs.rollout import Rollout
 from apportion.envs.stage import Example
-from apportion.errors import EvaluatorError
+from apportion.errors import ApportionError, EvaluatorError
 from apportion.evaluators.answers import Evaluator
 from apportion.evaluators.costs import Cost
 from apportion.evaluators.forecast import Forecast
@@ -27,9 +28,11 @@ class Benchmark:
     """Examples by split, with the metrics that each rollout is given.
 
     Args:
+        answers: evaluators by metric.
         forecast: learns from every rollout of the search split.
         window: examples that are under way at once; some more than there are slots keeps every server busy, while
             the first examples still end first and their prompts stay in the servers' prefix caches.
+        of: by metric the stage whose answer it looks at, where that is not the last one.
     """
 
     def __init__(
@@ -40,12 +43,14 @@ class Benchmark:
         costs: Mapping[str, Cost],
         window: int,
         forecast: Forecast | None = None,
+        of: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.environment = environment
         self.splits = splits
         self.answers = answers
         self.costs = costs
         self.forecast = forecast
+        self.of = of
         self._window = window
 
     async def measure(self, graph: Graph, split: str, part: slice = WHOLE) -> AsyncIterator[ScoreRow]:
@@ -65,7 +70,7 @@ class Benchmark:
                 rollout = await self.environment.run(graph, example)
                 if self.forecast is not None and split == "search":
                     self.forecast.learn(rollout)
-                return example.id, rollout.status, rollout.answer, self.score(rollout, example)
+                return example.id, rollout.status, rollout.answer, await self.score(rollout, example)
 
         tasks = [asyncio.create_task(one(example)) for example in self.splits[split][part]]
         try:
@@ -93,15 +98,17 @@ class Benchmark:
         if self.forecast is not None and learnt:
             self.forecast.recall(learnt)
 
-    def score(self, rollout: Rollout, example: Example) -> dict[str, float | None]:
+    async def score(self, rollout: Rollout, example: Example) -> dict[str, float | None]:
         """Every metric of one rollout; answer metrics are None where it failed, `usd` where a price is unknown.
 
         Raises:
             EvaluatorError: an evaluator raised, or a metric is not finite.
+            SandboxError: a program must be run, and this machine has no sandbox.
         """
         metrics: dict[str, float | None] = {}
         for name, right in self.answers.items():
-            metrics[name] = None if rollout.status == "failed" else float(self._right(name, right, rollout, example))
+            failed = rollout.status == "failed"
+            metrics[name] = None if failed else float(await self._right(name, right, rollout, example))
         for name, cost in self.costs.items():
             metrics[name] = cost(rollout)
         for name, value in metrics.items():
@@ -109,11 +116,15 @@ class Benchmark:
                 raise EvaluatorError(f"a metric must be finite, but {name!r} is {value} on {example.id!r}; mend it.")
         return metrics
 
-    def _right(self, name: str, right: Evaluator, rollout: Rollout, example: Example) -> bool:
-        if rollout.answer is None:
-            return False
+    async def _right(self, name: str, right: Evaluator, rollout: Rollout, example: Example) -> float:
+        answer = rollout.answer if name not in self.of else rollout.answer_of(self.of[name])
+        if answer is None:
+            return 0.0
         try:
-            return right(rollout.answer, example)
+            value = right(answer, example)
+            return await value if isinstance(value, Awaitable) else value
+        except ApportionError:
+            raise
         except Exception as error:
             raise EvaluatorError(
                 f"evaluator {name!r} must not raise, but on {example.id!r}: {error!r}; mend it."

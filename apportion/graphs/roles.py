@@ -44,6 +44,7 @@ ROLES: dict[str, Role] = {
     "verifier": Role("kept", 1, each=True, scores="writes"),
     "tester": Role("kept", 1, scores="writes"),
     "voter": Role("kept", 1, calls_model=False),
+    "id_voter": Role("new", 1, calls_model=False),
     "weighted_voter": Role("kept", 1, calls_model=False, scores="reads"),
 }
 """Every role by name. `apportion.add_role` adds one together with what it does."""

@@ -2,6 +2,7 @@
 
 `single`     one call.
 `vote`       n samples, majority of the parsed values (self-consistency, arXiv 2203.11171).
+`vote_ids`   n samples, each a list of ids, and the ids that most of them list, as AgentTTS's code merges retrievals.
 `fuse`       n samples, merged by the same model: the operator of AgentTTS (arXiv 2508.00890).
 `best_of_n`  n samples, a scorer model grades each distinct one, the best is kept.
 `refine`     a draft, then n - 1 rounds of improving it (self-refine, arXiv 2303.17651).
@@ -24,7 +25,7 @@ class StageChoice:
     """What is chosen for one stage.
 
     Attributes:
-        samples: drafts of `vote`, `fuse`, `best_of_n`; calls in all of `refine`; `single` ignores it.
+        samples: drafts of `vote`, `vote_ids`, `fuse`, `best_of_n`; calls in all of `refine`; `single` ignores it.
         scorer: model that grades in `best_of_n`.
         upstream: ids of the stage outputs that the stage's prompt reads.
     """
@@ -51,6 +52,12 @@ def vote(choice: StageChoice) -> tuple[Node, ...]:
     return drafts, Node(f"{choice.stage}.vote", choice.stage, "voter", inputs=(drafts.id,))
 
 
+def vote_ids(choice: StageChoice) -> tuple[Node, ...]:
+    """Samples and the ids that most of them list."""
+    drafts = choice.drafts(choice.samples)
+    return drafts, Node(f"{choice.stage}.vote_ids", choice.stage, "id_voter", inputs=(drafts.id,))
+
+
 def fuse(choice: StageChoice) -> tuple[Node, ...]:
     """Samples merged by the model that drew them."""
     drafts = choice.drafts(choice.samples)
@@ -75,6 +82,7 @@ def refine(choice: StageChoice) -> tuple[Node, ...]:
 TEMPLATES: Mapping[str, Callable[[StageChoice], tuple[Node, ...]]] = {
     "single": single,
     "vote": vote,
+    "vote_ids": vote_ids,
     "fuse": fuse,
     "best_of_n": best_of_n,
     "refine": refine,

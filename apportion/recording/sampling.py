@@ -104,7 +104,8 @@ async def walk(
         own = ways(stage, extent.samples)
         given: dict[tuple[str, ...], list[str]] = {}
         for state in _distinct(states, stage.reads):
-            posed = Example(example.id, {**example.fields, **state})
+            told = {name: await environment.retold(name, value, example) for name, value in state.items()}
+            posed = Example(example.id, {**example.fields, **told})
             rollouts = await asyncio.gather(*(environment.run(way.graph, posed, spender) for way in own))
             asked = [Asked(way, state, rollout) for way, rollout in zip(own, rollouts, strict=True)]
             for one in asked:

@@ -15,12 +15,13 @@ from typing import Any, NamedTuple, cast
 
 from apportion.build import evaluators_of, examples_of, space_of, stages_of
 from apportion.envs.dispatch import Dispatcher
-from apportion.envs.environment import Environment, value_of
+from apportion.envs.environment import Environment
 from apportion.envs.limits import Allowance, Limits
-from apportion.envs.rollout import Rollout
+from apportion.envs.rollout import Rollout, value_of
 from apportion.envs.stage import Example
 from apportion.envs.worker import Reply, ReplyStatus, Usage
 from apportion.errors import ApportionError, StoreError
+from apportion.evaluators import ANSWERS
 from apportion.graphs.graph import Node
 from apportion.graphs.roles import ROLES
 from apportion.recording.sampling import extents_of, walk
@@ -127,7 +128,8 @@ class _Notes:
         self._task = spec.name
         self._parse = {stage.name: stage.parse for stage in stages_of(spec).values()}
         self._last = spec.stages[-1].name
-        self._right = next(iter(evaluators_of(spec).values()))
+        kinds = [name for name, e in spec.evaluators.items() if e.kind in ANSWERS and e.options.stage is None]
+        self._right = evaluators_of(spec)[kinds[0]] if kinds else None
         self._reads = {stage.name: stage.reads for stage in space_of(spec).stages}
         self._order = {name: place for place, name in enumerate(self._reads)}
         self._rows: dict[tuple[str, str, str, int], Row] = {}
@@ -163,8 +165,8 @@ class _Notes:
         writes = ROLES[node.role].gives == "new"
         answer = self._parse[node.stage](draw.text) if writes and draw.status == "ok" else None
         correct = None
-        if writes and node.stage == self._last:
-            correct = answer is not None and self._right(answer, example)
+        if writes and node.stage == self._last and self._right is not None:
+            correct = answer is not None and bool(self._right(answer, example))
         return Row(
             dataset=self._task,
             question_id=example.id,
@@ -215,7 +217,7 @@ def _task(folder: RunFolder) -> LoadedSpec:
     fault = examples_file.file_fault(file)
     if fault is not None:
         raise StoreError(f"the examples of this run must be in {file}, but it {fault}; bring it back.")
-    table = examples_file.read(file, str(file), spec.data.id)
+    table = examples_file.read(file, str(file), spec.data.id, spec.data.format)
     if table.sha256 != folder.trials.fact("fingerprint")["data_sha256"]:
         raise StoreError(f"the examples of this run must be as they were, but {file} has changed; bring it back.")
     splits, _ = examples_file.deal(table, spec.data.split, spec.seed)

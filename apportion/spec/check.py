@@ -19,7 +19,7 @@ from apportion.spec.problems import Finding, Place, nearest, safe, show, twins
 from apportion.spec.schema import JsonFieldsOptions, ModelSpec, ParseRule, SplitCounts, StageSpec
 from apportion.template import names
 
-SAMPLED = frozenset({"vote", "fuse", "best_of_n", "refine"})
+SAMPLED = frozenset({"vote", "vote_ids", "fuse", "best_of_n", "refine"})
 """Templates that draw several samples, at least two."""
 TEMPLATE_KEYS = ("scorer",)
 SLOT_KEYS = ("roles", "final", "final_models", "keep", "temperatures")
@@ -74,8 +74,8 @@ def fields_used(draft: Draft) -> Iterator[tuple[Place, str]]:
         for key, text in reading.texts(stage):
             yield from ((("stages", number, key), name) for name in names(text) if name not in draft.stage_names)
     for name, evaluator in draft.evaluators.items():
-        if evaluator is not None:
-            yield ("evaluators", name, evaluator.kind, "field"), evaluator.options.field
+        if evaluator is not None and evaluator.field is not None:
+            yield ("evaluators", name, evaluator.kind, "field"), evaluator.field
     if draft.data is not None and not isinstance(draft.data.split, SplitCounts):
         yield ("data", "split", "field"), draft.data.split.field
 
@@ -197,6 +197,10 @@ def _metrics(draft: Draft) -> Iterator[Finding]:
         if name in COSTS:
             yield ("evaluators", name), f"an evaluator must not be named like a cost ({', '.join(COSTS)}); rename it"
         options = evaluator.options if evaluator is not None else None
+        if evaluator is not None and options is not None and options.stage not in (None, *draft.stage_names):
+            text = f"must be the name of a stage, but is {show(options.stage)}"
+            stages = [stage for stage in draft.stage_names if stage is not None]
+            yield ("evaluators", name, evaluator.kind, "stage"), f"{text}; {nearest(str(options.stage), stages)}"
         if isinstance(options, JsonFieldsOptions) and options.fields is not None:
             yield from _no_twins(("evaluators", name, "json_fields", "fields"), options.fields)
     known = (*draft.evaluators, *COSTS)

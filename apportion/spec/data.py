@@ -1,4 +1,4 @@
-"""Reads the examples (JSONL) and deals them into search, validation and test splits.
+"""Reads the examples and deals them into search, validation and test splits.
 
 It does not know prompts or evaluators: it is told which fields must be there.
 """
@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
+from apportion.spec.formats import FORMATS, Row
 from apportion.spec.problems import Problem, safe, show
+from apportion.spec.records import BadRow
 from apportion.spec.schema import SplitCounts, SplitField
-
-Row = dict[str, Any]
 
 SPLITS = ("search", "validation", "test")
 MAX_BYTES = 256_000_000  # rows are held in memory
@@ -38,10 +37,11 @@ class Table:
 
     Attributes:
         source: how messages call the file.
-        rows: line number -> object, in file order; lines that cannot be used are left out.
+        rows: number -> object, in file order; rows that cannot be used are left out.
         id_field: field that holds the unique id.
         sha256: hex digest of the file's bytes.
-        problems: what is wrong with its lines.
+        problems: what is wrong with its rows.
+        lines: whether rows are numbered by their lines, else from 1.
     """
 
     source: str
@@ -49,6 +49,7 @@ class Table:
     id_field: str
     sha256: str
     problems: tuple[Problem, ...]
+    lines: bool = True
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -62,7 +63,7 @@ class Table:
             return None
         more = f" and {len(lines) - 1} more rows do not" if len(lines) > 1 else ""
         text = f"every row must have the field, but this one{more or ' does not'}; add it, or remove the row"
-        return Problem(self.source, lines[0], safe(field), text)
+        return problem(self.source, lines[0], safe(field), text, lines=self.lines)
 
     def unfit(self, field: str, check: Callable[[object], None]) -> Iterator[Problem]:
         """Rows whose `field` is there and makes `check` raise ValueError."""
@@ -71,7 +72,12 @@ class Table:
                 if row.get(field) is not None:
                     check(row[field])
             except ValueError as error:
-                yield Problem(self.source, line, safe(field), str(error))
+                yield problem(self.source, line, safe(field), str(error), lines=self.lines)
+
+
+def problem(source: str, number: int, place: str, text: str, *, lines: bool) -> Problem:
+    """What is wrong with a row: said as `file:7` where rows are lines, else as `file, row 7`."""
+    return Problem(source, number, place, text) if lines else Problem(f"{source}, row {number}", 0, place, text)
 
 
 def file_fault(path: Path) -> str | None:
@@ -88,38 +94,56 @@ def file_fault(path: Path) -> str | None:
     return None
 
 
-def read(path: Path, source: str, id_field: str) -> Table:
-    """Read a JSONL file.
+def read(path: Path, source: str, id_field: str, format_name: str = "jsonl") -> Table:
+    """Read a data file.
 
     Args:
         path: a file that `file_fault` has no complaint about.
         source: how messages call the file.
         id_field: field that must hold a unique text or whole number.
+        format_name: a key of `FORMATS`.
     """
-    digest = hashlib.sha256()
+    form = FORMATS[format_name]
     rows: dict[int, Row] = {}
     seen: dict[str, int] = {}
     problems: list[Problem] = []
-    if path.stat().st_size > MAX_BYTES:
-        fault = Problem(source, 0, "data", f"the file must be at most {MAX_BYTES:,} bytes; take a sample of it")
-        return Table(source, rows, id_field, "", (fault,))
-    with path.open("rb") as file:
-        for line, data in enumerate(file, 1):
-            digest.update(data)
-            if not data.strip(b"\xef\xbb\xbf \t\r\n"):
-                continue
-            try:
-                row = _row(data, id_field)
-                if first := seen.get(row[id_field]):
-                    raise _BadLine(id_field, f"ids must be unique, but {show(row[id_field])} is on line {first} too")
-            except _BadLine as bad:
-                problems.append(Problem(source, line, bad.place, f"{bad}; mend the line or remove it"))
-                continue
-            rows[line] = row
-            seen[row[id_field]] = line
+    digest = ""
+    try:
+        digest = _digest([path, *map(path.with_name, form.beside)])
+        for number, read_row in form.rows(path):
+            row = read_row if isinstance(read_row, BadRow) else _checked(read_row, id_field)
+            if not isinstance(row, BadRow) and (first := seen.get(row[id_field])):
+                where = f"{'on line' if form.lines else 'in row'} {first}"
+                row = BadRow(id_field, f"ids must be unique, but {show(row[id_field])} is {where} too")
+            if isinstance(row, BadRow):
+                text = f"{row}; mend the {'line' if form.lines else 'row'} or remove it"
+                problems.append(problem(source, number, row.place, text, lines=form.lines))
+            else:
+                rows[number] = row
+                seen[row[id_field]] = number
+    except BadRow as bad:  # the file as a whole
+        problems.append(Problem(source, 0, bad.place, str(bad)))
     if not rows and not problems:
-        problems.append(Problem(source, 0, "data", "must hold at least one row, but is empty; write one object a line"))
-    return Table(source, rows, id_field, digest.hexdigest(), _shorten(problems))
+        what = "one object a line" if form.lines else "rows"
+        problems.append(Problem(source, 0, "data", f"must hold at least one row, but is empty; write {what}"))
+    return Table(source, rows, id_field, digest, _shorten(problems), form.lines)
+
+
+def _digest(files: Sequence[Path]) -> str:
+    """SHA-256 of a file, of several that of their own.
+
+    Raises:
+        BadRow: one of them is too large or cannot be read.
+    """
+    digests = []
+    for file in files:
+        if fault := file_fault(file):
+            raise BadRow("data", f"{show(file.name)} must lie beside the file, but it {fault}; copy it there")
+        if file.stat().st_size > MAX_BYTES:
+            raise BadRow("data", f"the file must be at most {MAX_BYTES:,} bytes; take a sample of it")
+        with file.open("rb") as stream:
+            digests.append(hashlib.file_digest(stream, "sha256").hexdigest())
+    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
 def deal(table: Table, split: SplitCounts | SplitField, seed: int) -> tuple[Splits, list[Problem]]:
@@ -148,7 +172,7 @@ def _deal_by_field(table: Table, field: str) -> tuple[Splits, list[Problem]]:
             dealt[word].append(row)
         else:
             text = f"must be one of {', '.join(SPLITS)}, but is {show(word)}; write the row's split"
-            problems.append(Problem(table.source, line, safe(field), text))
+            problems.append(problem(table.source, line, safe(field), text, lines=table.lines))
     if not problems:
         for name in SPLITS:
             if not dealt[name]:
@@ -157,45 +181,17 @@ def _deal_by_field(table: Table, field: str) -> tuple[Splits, list[Problem]]:
     return Splits(*(tuple(dealt[name]) for name in SPLITS)), list(_shorten(problems))
 
 
-class _BadLine(Exception):
-    """A line of the data that cannot be used."""
-
-    def __init__(self, place: str, text: str) -> None:
-        self.place = safe(place)
-        super().__init__(text)
-
-
-def _row(data: bytes, id_field: str) -> Row:
-    """The object of one line, its id as text."""
+def _checked(row: Row, id_field: str) -> Row | BadRow:
+    """A row that can be sent and stored, its id as text."""
     try:
-        row = json.loads(data.decode("utf-8-sig"), parse_constant=_no_constant, object_pairs_hook=_no_twins)
         json.dumps(row, ensure_ascii=False).encode()  # a lone surrogate could never be sent or stored
     except UnicodeEncodeError:
-        raise _BadLine("data", "text must be whole characters, but an escape \\ud800-\\udfff stands alone") from None
-    except UnicodeDecodeError:
-        raise _BadLine("data", "the line must be UTF-8, but is not") from None
-    except (ValueError, RecursionError) as error:
-        text = "nested too deep" if isinstance(error, RecursionError) else safe(str(error), 100)
-        raise _BadLine("data", f"each line must be one JSON object, but this is not: {text}") from None
-    if not isinstance(row, dict):
-        raise _BadLine("data", f"each line must be one JSON object, but this is {show(row)}")
+        return BadRow("data", "text must be whole characters, but an escape \\ud800-\\udfff stands alone")
     name = row.get(id_field)
     if not isinstance(name, str | int) or isinstance(name, bool) or name == "":
         found = show(name) if id_field in row else "absent"
-        raise _BadLine(id_field, f"the id must be text or a whole number, but is {found}")
-    row[id_field] = str(name)
-    return row
-
-
-def _no_constant(word: str) -> None:
-    raise ValueError(f"{word} is no JSON number")
-
-
-def _no_twins(pairs: list[tuple[str, Any]]) -> Row:
-    row = dict(pairs)
-    if len(row) < len(pairs):
-        raise ValueError("a key is given twice")
-    return row
+        return BadRow(id_field, f"the id must be text or a whole number, but is {found}")
+    return {**row, id_field: str(name)}
 
 
 def _rank(seed: int, name: str) -> bytes:

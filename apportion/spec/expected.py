@@ -25,8 +25,20 @@ def check(evaluator: EvaluatorSpec, value: object) -> None:
         _each(value, compiled)
     elif kind == "numeric":
         _each(value, _number)
+    elif kind == "set_f1":
+        listed(value)
     elif kind == "json_fields":
         _object(value, options.fields if isinstance(options, JsonFieldsOptions) and options.fields else ())
+
+
+def listed(value: object) -> None:
+    """Refuse a value that is no list of texts.
+
+    Raises:
+        ValueError: law, value and remedy.
+    """
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise ValueError(f"must be a list of texts, but is {show(value)}; mend the row")
 
 
 def _each(value: object, check_one: Callable[[object], object]) -> None:

@@ -110,7 +110,7 @@ def _table(path: Path, root: Node, parts: Draft, problems: list[Problem]) -> Tab
         text = f"must be a file that can be read, but {show(parts.data.path)} {fault}; mend the path"
         problems.append(root.problem(("data", "path"), text))
         return None
-    table = data.read(file, escaped(str(file)), parts.data.id)
+    table = data.read(file, escaped(str(file)), parts.data.id, parts.data.format)
     problems += table.problems
     if not table.problems:
         problems += _located(root, check.split(parts, len(table.rows)))
@@ -127,8 +127,11 @@ def _lines(table: Table, parts: Draft) -> Iterator[Problem]:
         if field in known and (problem := table.lacking(field)):
             yield problem
     for evaluator in parts.evaluators.values():
-        if evaluator is not None and evaluator.options.field in known:
-            yield from islice(table.unfit(evaluator.options.field, partial(expected.check, evaluator)), data.MAX_SHOWN)
+        if evaluator is not None and evaluator.field in known:
+            yield from islice(table.unfit(evaluator.field, partial(expected.check, evaluator)), data.MAX_SHOWN)
+    for stage in parts.stages:
+        if stage is not None and stage.picks in known:
+            yield from islice(table.unfit(stage.picks, expected.listed), data.MAX_SHOWN)
 
 
 def _located(root: Node, findings: Iterator[Finding]) -> list[Problem]:

@@ -12,7 +12,7 @@ from statistics import fmean
 from apportion.graphs.cost import call_usd, decode_flops, prefill_flops
 from apportion.graphs.paper import Length, Lengths
 from apportion.graphs.roles import ROLES
-from apportion.spec.data import Row
+from apportion.spec.formats import Row
 from apportion.spec.problems import Finding
 from apportion.spec.schema import ModelSpec, StageSpec, TaskSpec
 from apportion.template import as_text, parts

@@ -1,4 +1,4 @@
-"""Which stage reads which: only earlier ones, each once named, none in vain.
+"""Which stage reads which, and what of it: only earlier ones, each once named, none in vain.
 
 It knows the stages' names and templates only, not the data.
 """
@@ -17,8 +17,10 @@ from apportion.template import names
 def findings(draft: Draft) -> Iterator[Finding]:
     """Everything that is wrong with the names and the reading order of the stages."""
     yield from _stage_names(draft)
-    for number in range(len(draft.stages)):
+    for number, stage in enumerate(draft.stages):
         yield from _order(number, draft)
+        if stage is not None:
+            yield from _retold(number, stage, draft)
 
 
 def texts(stage: StageSpec | None) -> Iterator[tuple[str, str]]:
@@ -56,6 +58,20 @@ def _order(number: int, draft: Draft) -> Iterator[Finding]:
                 yield ("stages", number, key), f"{law} in the cycle {chain}; remove one of these placeholders"
             else:
                 yield ("stages", number, key), f"{law}, which comes later; move {show(name)} up"
+
+
+def _retold(number: int, stage: StageSpec, draft: Draft) -> Iterator[Finding]:
+    """What later prompts read in place of a stage's answer."""
+    if stage.picks is not None and stage.runs:
+        yield ("stages", number, "runs"), "goes not with picks, as an answer is numbers or a program; remove one"
+    if (stage.picks is not None or stage.runs) and number == len(draft.stages) - 1:
+        key = "runs" if stage.runs else "picks"
+        yield ("stages", number, key), "says what later prompts read, but no stage follows; remove it"
+    if stage.picks is not None and stage.parse != "ids":
+        yield ("stages", number, "picks"), f"goes with parse: ids only, but parse is {show(stage.parse)}; write ids"
+    if stage.picks is not None and not any(stage.picks in names(text) for _, text in texts(stage)):
+        law = f"must be a field that the stage's prompt shows, but {show(stage.picks)} is not"
+        yield ("stages", number, "picks"), f"{law}; write {{{safe(stage.picks)}}} in it"
 
 
 def _reads(draft: Draft) -> Mapping[str, list[str]]:

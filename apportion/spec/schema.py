@@ -32,7 +32,8 @@ from apportion.spec.types import (
 )
 
 DEFAULT_SLOTS = {"gguf": 4, "endpoint": 8}
-TemplateName = Literal["single", "vote", "fuse", "best_of_n", "refine"]
+TemplateName = Literal["single", "vote", "vote_ids", "fuse", "best_of_n", "refine"]
+Format = Literal["jsonl", "hotpotqa", "kgqa", "taskbench", "srdd"]
 
 
 class Price(Model):
@@ -123,9 +124,12 @@ def _split_kind(value: object) -> str:
 
 
 class DataSpec(Model):
-    """The examples: a JSONL file, one object a line."""
+    """The examples: a JSONL file, one object a line, or a public data set's file."""
 
-    path: Text = Field(description="JSONL file, relative to this file.")
+    path: Text = Field(description="Data file, relative to this file.")
+    format: Format = Field(
+        default="jsonl", description="Format of the file: jsonl, hotpotqa (2WikiMultiHopQA too), kgqa, taskbench, srdd."
+    )
     id: Text = Field(default="id", description="Field that holds a unique id.")
     split: Annotated[
         Annotated[SplitCounts, Tag("split:counts")] | Annotated[SplitField, Tag("split:field")],
@@ -145,7 +149,7 @@ class ParseRule(OneOf):
     json_key: Text | None = Field(default=None, alias="json", description="Key of the JSON object in the reply.")
 
 
-ParseWord = Literal["text", "last_line", "first_line", "number"]
+ParseWord = Literal["text", "last_line", "first_line", "number", "ids", "code"]
 Parse = Annotated[
     Annotated[ParseWord, Tag("parse:word")] | Annotated[ParseRule, Tag("parse:rule")],
     Discriminator(lambda v: "parse:rule" if isinstance(v, (dict, ParseRule)) else "parse:word"),
@@ -162,12 +166,19 @@ class StageSpec(Model):
     prompt: Template = Field(description="User message; {field} is a data field or an earlier stage, {{ }} are braces.")
     parse: Parse = Field(
         default="text",
-        description="text, last_line, first_line, number, {regex: pattern}, {choice: [words]} or {json: key}.",
+        description="text, last_line, first_line, number, ids, code, {regex: …}, {choice: [words]} or {json: key}.",
+    )
+    picks: Text | None = Field(
+        default=None, description="Field whose items the answer numbers, from 1; later prompts read those items."
+    )
+    runs: bool = Field(
+        default=False,
+        description="Whether the answer, a program, is run in the sandbox; later prompts read how.",
     )
     models: Words = Field(description="Models that may be chosen.")
     templates: Annotated[tuple[TemplateName, ...], Field(min_length=1, max_length=MAX_ITEMS)] | None = Field(
         default=None,
-        description="Ways of answering that may be chosen: single, vote, fuse, best_of_n, refine. Or give slots.",
+        description="Ways of answering to choose from: single, vote, vote_ids, fuse, best_of_n, refine. Or give slots.",
     )
     slots: Slots | None = Field(
         default=None, description="Instead of templates: nodes, wired freely, that may come before the final one."
@@ -221,7 +232,13 @@ class StageSpec(Model):
         )
 
 
-class FieldOptions(Model):
+class StageOptions(Model):
+    """Whose answer is measured."""
+
+    stage: Name | None = Field(default=None, description="Stage whose answer is measured; the last one when absent.")
+
+
+class FieldOptions(StageOptions):
     """Which field holds the expected value."""
 
     field: Text = Field(description="Data field with the expected value.")
@@ -258,7 +275,7 @@ ExpectedObject = Annotated[
 
 
 class EvaluatorSpec(OneOf):
-    """How the last stage's answer becomes a number from 0 to 1: the kind, and the field it is compared with."""
+    """How a stage's answer becomes a number from 0 to 1: the kind, and the field it is compared with."""
 
     exact: Expected | None = Field(default=None, description="1 when equal to the field.")
     numeric: ExpectedNumber | None = Field(default=None, description="1 when the same number.")
@@ -268,12 +285,30 @@ class EvaluatorSpec(OneOf):
     json_fields: ExpectedObject | None = Field(
         default=None, description="1 when the answer's JSON object has the field's values."
     )
+    squad_em: Expected | None = Field(default=None, description="1 when equal to the field but for articles and marks.")
+    squad_f1: Expected | None = Field(default=None, description="F1 of the words of the answer and the field.")
+    set_f1: Expected | None = Field(
+        default=None, description="F1 of the answer's lines, or ids, and the field's items."
+    )
+    rouge_l: Expected | None = Field(default=None, description="ROUGE-L F1 of the answer against the field's text.")
+    lexical_cosine: Expected | None = Field(
+        default=None, description="Cosine of the word counts of a program and of the field: a stand-in for embeddings."
+    )
+    complete: StageOptions | None = Field(default=None, description="1 when the program has no pass, ... or TODO.")
+    executable: StageOptions | None = Field(
+        default=None, description="1 when the program, run in the sandbox, ends in time and without an exception."
+    )
 
     @property
-    def options(self) -> FieldOptions:
-        """The field and whatever else the kind takes."""
-        options: FieldOptions = self.value
+    def options(self) -> StageOptions:
+        """The stage, and for most kinds a field and whatever else the kind takes."""
+        options: StageOptions = self.value
         return options
+
+    @property
+    def field(self) -> str | None:
+        """The field that the answer is compared with, None for kinds that look at the answer alone."""
+        return self.options.field if isinstance(self.options, FieldOptions) else None
 
 
 class Objective(OneOf):

@@ -105,6 +105,38 @@ def test_lines(reply: str, text: str | None, first: str | None, last: str | None
 @pytest.mark.parametrize(
     ("reply", "value"),
     [
+        ("[2, 5]", "2, 5"),
+        ("5, 2 and 5", "2, 5"),
+        ("Passages [10] and [2] (1994)", "2, 10"),
+        ("[2] Title\n[7] Title 3", "2, 7"),
+        ("[3; 4]", "3, 4"),
+        ("in 1994.", "1994"),
+        ("version 2.5 of x7", None),
+        ("none", None),
+        ("[]", None),
+        ("[-] 4", "4"),
+        ("007", "7"),
+    ],
+)
+def test_ids(reply: str, value: str | None) -> None:
+    assert parsers.ids(reply) == value
+
+
+@given(st.sets(st.integers(0, 999_999), min_size=1))
+def test_listed_ids_are_read_back(numbers: set[int]) -> None:
+    read = parsers.ids(str(list(numbers)))
+    assert read == ", ".join(map(str, sorted(numbers))) == parsers.ids(str(read))
+
+
+def test_code() -> None:
+    assert parsers.code("So:\n```python\nx = 1\n```\nand ```y```") == "x = 1"
+    assert parsers.code(" x = 1 ") == "x = 1"
+    assert parsers.code("```\n```") is None
+
+
+@pytest.mark.parametrize(
+    ("reply", "value"),
+    [
         ("Answer: 7 \nAnswer: 8", "7"),
         ("Answer:   ", None),
         ("answer: 7", None),

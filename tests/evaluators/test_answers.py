@@ -17,6 +17,7 @@ ANY: dict[str, object] = {  # kind -> a field's value of its form
     "contains": "C++",
     "regex": r"\bparis\b",
     "json_fields": {"a": 1, "b": [2.5, None], "c": "x"},
+    "squad_em": ["The Beatles", "Fab Four"],
 }
 
 
@@ -115,6 +116,21 @@ def test_choice(target: object, answer: str, good: bool) -> None:  # noqa: FBT00
 )
 def test_contains(target: object, answer: str, good: bool) -> None:  # noqa: FBT001
     assert right("contains", target, answer) is good
+
+
+@pytest.mark.parametrize(
+    ("target", "answer", "good"),
+    [
+        ("The Beatles", "beatles!", True),
+        (["Rome", "The Eternal City"], "an eternal  city.", True),
+        ("U.S.A.", "USA", True),
+        ("Rome", "in Rome", False),
+        ("theatre", "atre", False),
+        ("7", "The 7", True),
+    ],
+)
+def test_squad_em(target: object, answer: str, good: bool) -> None:  # noqa: FBT001
+    assert right("squad_em", target, answer) is good
 
 
 def test_regex() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from apportion.envs.environment import Environment
-from apportion.envs.rollout import NodeRun, Rollout
+from apportion.envs.rollout import Candidate, NodeRun, Rollout
 from apportion.envs.stage import Example
 from apportion.errors import EvaluatorError, LimitReached
 from apportion.evaluators.answers import exact
@@ -41,7 +41,7 @@ def ended(example: Example, answer: str | None = None, status: DrawStatus = "ok"
 
 def benchmark(run: Run, window: int = 3, **changes: Any) -> Benchmark:
     kit: dict[str, Any] = {"answers": {"accuracy": exact("target")}, "costs": {"calls": calls}, **changes}
-    return Benchmark(Staged(run), {"search": EXAMPLES}, kit["answers"], kit["costs"], window)
+    return Benchmark(Staged(run), {"search": EXAMPLES}, kit["answers"], kit["costs"], window, of=kit.get("of", {}))
 
 
 def test_rows_come_in_the_order_of_the_split() -> None:
@@ -129,7 +129,23 @@ def score(rollout: Rollout, **changes: Any) -> dict[str, float | None]:
     async def never(example: Example) -> Rollout:
         raise AssertionError("not run")
 
-    return benchmark(never, **changes).score(rollout, EXAMPLES[0])
+    return asyncio.run(benchmark(never, **changes).score(rollout, EXAMPLES[0]))
+
+
+def test_a_metric_may_look_at_an_earlier_stage_and_may_take_time() -> None:
+    graph = Graph((Node("d", "s", "generator", "m"), Node("e", "t", "generator", "m", inputs=("d",))))
+    runs = {"d": NodeRun("ok", (Candidate("said", "0", ("d", 0)),)), "e": NodeRun("ok")}
+
+    async def slow(answer: str, example: Example) -> float:
+        await asyncio.sleep(0)
+        return float(answer == "0") / 2
+
+    kit = {"answers": {"last": exact("target"), "first": exact("target"), "half": slow}, "of": {"first": "s"}}
+    assert score(Rollout(graph, "0", "ok", "1", runs), **kit, costs={}) == {"last": 0.0, "first": 1.0, "half": 0.0}
+    kit["of"] = {"half": "s", "first": "t"}
+    assert score(Rollout(graph, "0", "ok", None, runs), **kit, costs={}) == {"last": 0.0, "first": 0.0, "half": 0.5}
+    del runs["d"]
+    assert score(Rollout(graph, "0", "timeout", None, runs), **kit, costs={})["half"] == 0.0
 
 
 @pytest.mark.parametrize(

@@ -136,7 +136,7 @@ def test_what_keeps_the_rules_is_a_graph(name: str) -> None:
     assert Graph(SOUND[name]).key
 
 
-WIDTHS = {  # role -> texts given by 3 candidates, one draw, keep 1; and with keep 2 or 2 draws
+WIDTHS = {  # role -> texts given by 3 candidates, one draw, keep 1; and with keep 2 or, of a model, 2 draws
     "generator": (1, 2),
     "refiner": (1, 2),
     "fuser": (1, 2),
@@ -148,6 +148,7 @@ WIDTHS = {  # role -> texts given by 3 candidates, one draw, keep 1; and with ke
     "tester": (1, 2),
     "voter": (1, 2),
     "weighted_voter": (1, 2),
+    "id_voter": (1, 1),
 }
 
 
@@ -155,7 +156,7 @@ WIDTHS = {  # role -> texts given by 3 candidates, one draw, keep 1; and with ke
 def test_widths(role: str) -> None:
     gives = ROLES[role].gives
     for more, width in enumerate(WIDTHS[role], 1):
-        keep, samples = (more, 1) if gives == "kept" else (1, more)
+        keep, samples = (more, 1) if gives == "kept" else (1, more if ROLES[role].calls_model else 1)
         above = (draft(samples=3), node("x", "scorer", "d", keep=3))
         read = node("n", role, *(() if ROLES[role].least == 0 else ("x",)), samples=samples, keep=keep)
         graph = Graph((*above, read, node("end", "decider", "n", "x")))

@@ -268,12 +268,12 @@ BROKEN_STAGES: dict[str, tuple[dict[str, Any], str]] = {
     "a generator that reads": (
         {"roles": ("refiner", "generator")},
         "a slot that reads others must be one of refiner, fuser, decider, critic, ranker, scorer, verifier, tester, "
-        "voter, weighted_voter, got 'generator'; choose these.",
+        "voter, id_voter, weighted_voter, got 'generator'; choose these.",
     ),
     "an unknown role": (
         {"final": ("oracle",)},
         "a slot that reads others must be one of refiner, fuser, decider, critic, ranker, scorer, verifier, tester, "
-        "voter, weighted_voter, got 'oracle'; choose these.",
+        "voter, id_voter, weighted_voter, got 'oracle'; choose these.",
     ),
     "critics at the end": (
         {"final": ("voter", "critic")},

@@ -14,6 +14,7 @@ DRAFTS = Node("s.draft", "s", "generator", "m", 3, ("up",))
 NODES: dict[str, tuple[tuple[Node, ...], int]] = {  # template -> nodes, calls
     "single": ((Node("s.draft", "s", "generator", "m", 1, ("up",)),), 1),
     "vote": ((DRAFTS, Node("s.vote", "s", "voter", None, 1, ("s.draft",))), 3),
+    "vote_ids": ((DRAFTS, Node("s.vote_ids", "s", "id_voter", None, 1, ("s.draft",))), 3),
     "fuse": ((DRAFTS, Node("s.fuse", "s", "fuser", "m", 1, ("s.draft",))), 4),
     "best_of_n": ((DRAFTS, Node("s.score", "s", "scorer", "judge", 1, ("s.draft",))), 6),
     "refine": (

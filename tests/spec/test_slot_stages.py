@@ -36,7 +36,7 @@ SLOTTED: tuple[Edit, ...] = (
 )
 """What makes the first stage of the good task, from line 23, one of slots."""
 
-READING = "refiner, fuser, decider, critic, ranker, scorer, verifier, tester, voter, weighted_voter"
+READING = "refiner, fuser, decider, critic, ranker, scorer, verifier, tester, voter, id_voter, weighted_voter"
 
 # what is written -> what is written instead, and how the one problem begins
 MISTAKES: list[tuple[str, str, str]] = [

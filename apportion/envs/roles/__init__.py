@@ -14,6 +14,7 @@ from apportion.envs.roles.critic import criticise
 from apportion.envs.roles.decider import decide
 from apportion.envs.roles.fuser import fuse
 from apportion.envs.roles.generator import generate
+from apportion.envs.roles.id_voter import vote_ids
 from apportion.envs.roles.job import Buy, Job, Operator
 from apportion.envs.roles.ranker import rank
 from apportion.envs.roles.refiner import refine
@@ -40,6 +41,7 @@ OPERATORS: dict[str, Operator] = {
     "verifier": verify,
     "tester": unit_test,
     "voter": vote,
+    "id_voter": vote_ids,
     "weighted_voter": vote_by_score,
 }
 """Every operator by the name of its role."""

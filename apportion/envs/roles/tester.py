@@ -16,6 +16,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from apportion.envs.parsers import code_in
 from apportion.envs.roles.job import Job, heard, lacking
 from apportion.envs.rollout import NodeRun
 from apportion.envs.sandbox import Sandbox
@@ -26,7 +27,6 @@ MOST_TEXT: Final = 20_000  # characters of a reply that are read: far more than 
 MOST_LINE: Final = 400  # characters, also because Python's parser may run out of stack on a long line
 BULLET: Final = re.compile(r"^\s*(?:[-*]|\d+[.)])\s+")
 DEFINED: Final = re.compile(r"\bdef\s+(\w+)")
-FENCE: Final = "```"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +69,6 @@ async def share_passed(sandbox: Sandbox, code: str, cases: Sequence[Case]) -> fl
     """Which share of the cases, all of one function, a program passes."""
     run = await sandbox.run(code, cases[0].function, [case.arguments for case in cases])
     return sum(result.gave(case.expected) for result, case in zip(run.results, cases, strict=True)) / len(cases)
-
-
-def code_in(text: str) -> str:
-    """The first fenced block, or the whole text where there is none; found in one pass, whatever the text is."""
-    opened = text.find(FENCE)
-    begun = text.find("\n", opened) if opened >= 0 else -1
-    closed = text.find(FENCE, begun) if begun >= 0 else -1
-    return (text[begun:closed] if closed >= 0 else text).strip()
 
 
 def defined_in(codes: Sequence[str]) -> set[str]:

@@ -40,6 +40,7 @@ class Rules:
 
     least: Tensor
     gives_new: Tensor
+    gives_one: Tensor
     gives_all: Tensor
     reads_comments: Tensor
     writes_comments: Tensor
@@ -53,6 +54,7 @@ class Rules:
         return cls(
             torch.tensor([role.least for role in roles], dtype=torch.int32),
             torch.tensor([role.gives == "new" for role in roles]),
+            torch.tensor([role.gives == "new" and not role.calls_model for role in roles]),
             torch.tensor([role.gives == "all" for role in roles]),
             *(
                 torch.tensor([getattr(role, trait) == does for role in roles])
@@ -100,7 +102,9 @@ class SlotMaker:
         self._slots = Rules.of(stage.roles)
         roles = [ROLES[name] for name in stage.roles]
         # Whether some slots give anything but what they draw.
-        self._marks = any(role.gives != "new" or "writes" in (role.scores, role.comments) for role in roles)
+        self._marks = any(
+            role.gives != "new" or not role.calls_model or "writes" in (role.scores, role.comments) for role in roles
+        )
         self._final = Rules.of(stage.final)
         hearing = [
             ROLES[name]
@@ -258,7 +262,8 @@ class SlotMaker:
         """
         passes = active & ~self._slots.gives_new[role]
         kept = torch.where(self._slots.gives_all[role], width, width.clamp(max=self.stage.keep))
-        _enter(out.widths, slot, torch.where(passes, kept, _row(out.widths, slot)))
+        drawn = _row(out.widths, slot).masked_fill(active & self._slots.gives_one[role], 1)
+        _enter(out.widths, slot, torch.where(passes, kept, drawn))
         _enter(out.scored, slot, (active & self._slots.writes_scores[role]) | (passes & scored))
         _enter(out.critics, slot, active & self._slots.writes_comments[role])
 

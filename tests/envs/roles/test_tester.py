@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from apportion.envs import parsers
 from apportion.envs.cases import CaseResult, CasesRun
-from apportion.envs.roles.tester import MOST_CASES, TEST_TOKENS, Case, code_in, read_tests
+from apportion.envs.parsers import code_in
+from apportion.envs.roles.tester import MOST_CASES, TEST_TOKENS, Case, read_tests
 from apportion.envs.sandbox import Sandbox, SandboxError
 from apportion.envs.stage import Stage
 from apportion.envs.worker import Sampling
