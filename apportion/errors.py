@@ -58,6 +58,10 @@ class RoleError(ApportionError):
     """The operator of a role raised."""
 
 
+class AgentError(ApportionError):
+    """The agent gave no answer, or none that could be used where nothing may take its place."""
+
+
 class LimitReached(ApportionError):
     """A limit of the search would be passed by the next call.
 

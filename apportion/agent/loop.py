@@ -1,0 +1,263 @@
+"""One round of an agent: recall, diagnose, guide, propose, validate, repair once, hand over.
+
+The round is a function of what was tried and of what the agent answers. Answers are kept by whoever gives them (a
+model's in the run's bank), so a round that is cut short is gone through again without asking anew, and needs no
+checkpoint of its own.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from statistics import fmean
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from apportion.agent import prompting
+from apportion.agent.allocation import Allocation, Allocations, Choice, affordable
+from apportion.agent.history import History, Origin, Proposal, Round, Source
+from apportion.agent.memory import remembered
+from apportion.agent.question import Agent, Brief, Purpose, Question
+from apportion.agent.reply import Guideline, guidelines, proposals
+from apportion.agent.settings import Settings
+from apportion.envs.worker import Message
+from apportion.errors import AgentError, GraphError
+
+if TYPE_CHECKING:
+    from langgraph.graph.state import CompiledStateGraph
+
+PATIENCE = 2  # rounds without a better score, after which exploring is advised
+STRIDE = 1_000_003  # a prime, so that rounds of neighbouring seeds do not share seeds
+MOST_DRAWN = 200  # allocations at random, to find one that is new and within the budget
+
+
+class State(TypedDict, total=False):
+    """What the steps of a round hand on.
+
+    Attributes:
+        said: the turns of the conversation about proposals.
+        wrong: what is wrong with candidates, of the last reply.
+    """
+
+    brief: Brief
+    notes: list[str]
+    task: str
+    trials: str
+    history: str
+    rules: list[Guideline]
+    said: list[str]
+    proposals: list[Proposal]
+    wrong: list[str]
+    refused: list[str]
+    asked: int
+    repaired: bool
+
+
+@dataclass(frozen=True)
+class Loop:
+    """Asks an agent for what to try next."""
+
+    agent: Agent
+    settings: Settings
+
+    def round(self, space: Allocations, history: History, seed: int, notes: Sequence[str] = ()) -> Round:
+        """What to try next, at least one proposal.
+
+        Args:
+            notes: by the person in charge.
+
+        Raises:
+            AgentError: there is none that can be used, and chance may not fill in.
+            GraphError: no allocation is within the budget.
+        """
+        number = len(history.rounds) + 1
+        told = tuple(prompting.priors(self.settings.insights))
+        if number > 1:
+            told = tuple(n for n in told if n != 1)  # the initial trials have compared models already
+        brief = Brief(space, history, told, (), self.settings.batch, _stalled(history), number, seed * STRIDE + number)
+        start = State(brief=brief, notes=list(notes), asked=0, refused=[], repaired=False)
+        end = self._graph.invoke(start)
+        return Round(number, end["brief"].guidelines, end["proposals"], end["asked"], end["refused"])
+
+    @cached_property
+    def _graph(self) -> CompiledStateGraph[Any, Any, Any, Any]:
+        from langgraph.graph import END, START, StateGraph
+
+        graph = StateGraph(State)
+        for step in (self.recall, self.diagnose, self.guide, self.propose, self.validate, self.repair, self.hand_over):
+            graph.add_node(step.__name__, step)
+        graph.add_edge(START, "recall")
+        for before, after in (("recall", "diagnose"), ("diagnose", "guide"), ("guide", "propose")):
+            graph.add_edge(before, after)
+        graph.add_edge("propose", "validate")
+        graph.add_conditional_edges("validate", self._usable, ["repair", "hand_over"])
+        graph.add_edge("repair", "validate")
+        graph.add_edge("hand_over", END)
+        return graph.compile()
+
+    def recall(self, state: State) -> State:
+        """What the task is, and what was tried."""
+        brief, own = state["brief"], self.settings
+        told = {n: text for n, text in prompting.priors(own.insights).items() if n in brief.insights}
+        space = brief.allocations
+        trials = remembered(brief.history, space.unit, own.memory, own.memory_tokens)
+        return {"task": prompting.task(space, told, own.knowledge, state["notes"]), "trials": trials}
+
+    def diagnose(self, state: State) -> State:
+        """How the search stands."""
+        return {"history": prompting.history(state["trials"], _diagnosis(state["brief"]))}
+
+    def guide(self, state: State) -> State:
+        """Ask for guidelines."""
+        brief = state["brief"]
+        if not self.settings.guidelines:
+            return {"rules": []}
+        asked = prompting.guide(state["task"], state["history"], explore=brief.stalled)
+        told = prompting.priors(self.settings.insights)
+        schema = prompting.guidelines_schema({n: told[n] for n in brief.insights})
+        reply, refused = self._ask("guide", prompting.messages(asked), schema, brief)
+        own = guidelines(reply, brief.insights)
+        brief = replace(brief, guidelines=own)
+        refused += [] if own or refused else ["the reply held no guidelines."]
+        return {
+            "brief": brief,
+            "rules": _shown(brief.history, own),
+            "asked": state["asked"] + 1,
+            "refused": [*state["refused"], *refused],
+        }
+
+    def propose(self, state: State) -> State:
+        """Ask for allocations."""
+        brief, rules = state["brief"], state["rules"]
+        space = brief.allocations
+        asked = prompting.propose(space, state["task"], state["history"], rules, brief.batch, explore=brief.stalled)
+        schema = prompting.candidates_schema(space, len(rules), brief.batch)
+        reply, refused = self._ask("propose", prompting.messages(asked), schema, brief)
+        return {
+            "said": [asked, reply],
+            "proposals": [],
+            "asked": state["asked"] + 1,
+            "refused": [*state["refused"], *refused],
+        }
+
+    def validate(self, state: State) -> State:
+        """Take what can be used of the last reply."""
+        brief, own = state["brief"], state["proposals"]
+        known = [tried.allocation for tried in brief.history.tried] + [proposal.allocation for proposal in own]
+        source: Source = "repaired" if state["repaired"] else "agent"
+        good, wrong = proposals(
+            state["said"][-1], brief.allocations, state["rules"], known, brief.batch - len(own), brief.round, source
+        )
+        return {"proposals": [*own, *good], "wrong": wrong, "refused": [*state["refused"], *wrong]}
+
+    def repair(self, state: State) -> State:
+        """Ask once more for those that could not be used."""
+        brief, said = state["brief"], state["said"]
+        count = brief.batch - len(state["proposals"])
+        asked = prompting.repair(state["wrong"], count)
+        schema = prompting.candidates_schema(brief.allocations, len(state["rules"]), count)
+        reply, refused = self._ask("repair", prompting.messages(*said, asked), schema, brief)
+        return {
+            "said": [*said, asked, reply],
+            "repaired": True,
+            "asked": state["asked"] + 1,
+            "refused": [*state["refused"], *refused],
+        }
+
+    def hand_over(self, state: State) -> State:
+        """What can be used; where nothing can, chance."""
+        own = state["proposals"]
+        if own:
+            return {"proposals": own}
+        if self.settings.fail_closed:
+            said = state["refused"][-1] if state["refused"] else "nothing"
+            raise AgentError(f"the agent must propose what can be tried, but did not: {said}")
+        return {"proposals": by_chance(state["brief"])}
+
+    def _usable(self, state: State) -> str:
+        return "repair" if state["wrong"] and not state["repaired"] else "hand_over"
+
+    def _ask(
+        self, purpose: Purpose, messages: tuple[Message, ...], schema: dict[str, Any], brief: Brief
+    ) -> tuple[str, list[str]]:
+        """The answer, empty where there is none, with why."""
+        try:
+            return self.agent.answer(Question(purpose, messages, schema, brief)), []
+        except AgentError as error:
+            return "", [str(error)]
+
+
+def by_chance(brief: Brief) -> list[Proposal]:
+    """A batch of random allocations within the budget, new ones as far as they are found.
+
+    Raises:
+        GraphError: none is found.
+    """
+    rng = random.Random(brief.seed)
+    known = [tried.allocation for tried in brief.history.tried]
+    found: list[Allocation] = []
+    spare: list[Allocation] = []
+    for _ in range(MOST_DRAWN):
+        allocation = _random(brief.allocations, rng)
+        if affordable(brief.allocations, allocation):
+            spare.append(allocation)
+            if allocation not in known and allocation not in found:
+                found.append(allocation)
+        if len(found) == brief.batch:
+            break
+    if not spare:
+        raise GraphError(
+            f"an answer must cost at most {brief.allocations.budget:.6g} {brief.allocations.unit}, but none of "
+            f"{MOST_DRAWN} random allocations does; raise the budget."
+        )
+    return [Proposal(allocation, Origin(brief.round, "fallback")) for allocation in found or spare[:1]]
+
+
+def _random(space: Allocations, rng: random.Random) -> Allocation:
+    """Models and ways evenly, samples evenly in their logarithm."""
+    chosen = {}
+    for stage in space.stages:
+        samples = round(stage.least * (stage.most / stage.least) ** rng.random())
+        chosen[stage.name] = Choice(rng.choice(stage.models), samples, rng.choice(stage.hows) if stage.hows else "")
+    return space.fit(chosen)
+
+
+def _shown(history: History, own: Sequence[Guideline]) -> list[Guideline]:
+    """Guidelines that proposals may follow: those of the first round, and of the last two, as AgentTTS's code."""
+    rounds = [list(round_.guidelines) for round_ in history.rounds]
+    return list(dict.fromkeys(rule for rules in [*rounds[:1], *rounds[-1:], own] for rule in rules))
+
+
+def _stalled(history: History) -> bool:
+    """Whether the last rounds have found nothing better than those before."""
+    rounds = sorted({tried.origin.round for tried, _ in history.measured if tried.origin is not None})
+    if len(rounds) <= PATIENCE:
+        return False
+    late = rounds[-PATIENCE]
+    before = [score for tried, score in history.measured if tried.origin is None or tried.origin.round < late]
+    after = [score for tried, score in history.measured if tried.origin is not None and tried.origin.round >= late]
+    return bool(before) and max(after) <= max(before)
+
+
+def _diagnosis(brief: Brief) -> str:
+    """How the search stands: the best, the last batch, what was expected of it, and what could not be used."""
+    history = brief.history
+    best = history.best
+    lines = [] if best is None else [f"The best so far is trial {best.number}."]
+    last = max((tried.origin.round for tried, _ in history.measured if tried.origin is not None), default=None)
+    batch = [(tried, score) for tried, score in history.measured if tried.origin is not None]
+    batch = [(tried, score) for tried, score in batch if tried.origin is not None and tried.origin.round == last]
+    if batch:
+        scores = [score for _, score in batch]
+        lines.append(f"The last {len(batch)} scored {fmean(scores):.4g} on average, {max(scores):.4g} at best.")
+    hopes = [(t.origin.expected, score) for t, score in batch if t.origin is not None and t.origin.expected is not None]
+    if hopes:
+        lines.append(f"What was expected of them was off by {fmean(abs(e - s) for e, s in hopes):.2g} on average.")
+    if brief.stalled:
+        lines.append(f"The best score has not risen for {PATIENCE} rounds.")
+    if history.rounds and history.rounds[-1].refused:
+        lines.append(
+            "Of the last round could not be used: " + " ".join(history.rounds[-1].refused[: prompting.MOST_TOLD])
+        )
+    return "\n".join(lines)

@@ -1,0 +1,58 @@
+"""What an agent is shown of earlier trials, within a number of tokens: numbers and names, and no text of an example."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from apportion.agent.allocation import shown
+from apportion.agent.history import History, Tried
+from apportion.agent.settings import Memory
+
+BYTES_PER_TOKEN = 3.0  # of names and digits, of which tokens cover fewer than of prose
+FIRST = 3  # of the best that are shown in any case
+
+
+def remembered(history: History, unit: str, memory: Memory, tokens: int) -> str:
+    """A line a trial, the best and the newest first to be kept, in the order of their numbers.
+
+    Args:
+        tokens: that the lines may take, by a rule of thumb; of `some` only.
+
+    Returns:
+        The lines, and how many trials are left out; empty where nothing is to be shown.
+    """
+    if memory == "none" or not history.tried:
+        return ""
+    chosen = list(history.tried) if memory == "all" else _fitting(history, unit, tokens)
+    lines = [_line(tried, unit) for tried in sorted(chosen, key=lambda tried: tried.number)]
+    left = len(history.tried) - len(chosen)
+    return "\n".join([*lines, f"({left} more are left out)"] if left else lines)
+
+
+def _fitting(history: History, unit: str, tokens: int) -> list[Tried]:
+    """As many as fit: some of the best, then the newest, then the others by their scores."""
+    best = sorted(history.tried, key=lambda tried: (tried.score is None, -(tried.score or 0.0)))
+    newest = [tried for tried in reversed(history.tried) if _newest(tried, history)]
+    kept: list[Tried] = []
+    room = tokens * BYTES_PER_TOKEN
+    for tried in _once([*best[:FIRST], *newest, *best]):
+        room -= len(_line(tried, unit).encode()) + 1
+        if room < 0:
+            break
+        kept.append(tried)
+    return kept
+
+
+def _newest(tried: Tried, history: History) -> bool:
+    last = max((other.origin.round for other in history.tried if other.origin is not None), default=-1)
+    return tried.origin is not None and tried.origin.round == last
+
+
+def _once(tried: Sequence[Tried]) -> list[Tried]:
+    return list({own.number: own for own in tried}.values())
+
+
+def _line(tried: Tried, unit: str) -> str:
+    cost = "" if tried.cost is None else f", costs {tried.cost:.4g} {unit}"
+    score = "could not be measured" if tried.score is None else f"scored {tried.score:.4g}"
+    return f"trial {tried.number}: {shown(tried.allocation)}: {score}{cost}"

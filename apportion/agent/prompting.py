@@ -1,0 +1,171 @@
+"""The words of each question: the task, what is remembered, what was told by a person, and the form of the answer.
+
+The templates are the text files beside it. It does not know who answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from apportion.agent.allocation import Allocation, Allocations, Choice, StageChoices
+from apportion.agent.initial import one_pass
+from apportion.agent.reply import MOST_GUIDELINES, Guideline
+from apportion.agent.settings import INSIGHTS
+from apportion.envs.worker import Message
+from apportion.template import render
+
+EXPLORE = (
+    " Scores have hardly changed of late: leave the beaten track, cross good allocations with each other, and change "
+    "what was not changed yet."
+)
+MOST_TOLD = 5  # lines of what was wrong that are told back
+
+
+def priors(insights: Sequence[int | str]) -> dict[int, str]:
+    """What an agent is told beforehand, by number: insights have theirs, one's own words the next ones."""
+    own = [text for text in insights if isinstance(text, str)]
+    numbered = {n: _text(f"insights/{n}.txt") for n in INSIGHTS if n in insights}
+    return numbered | {len(INSIGHTS) + i: text for i, text in enumerate(own, 1)}
+
+
+def task(space: Allocations, told: Mapping[int, str], knowledge: str, notes: Sequence[str]) -> str:
+    """The stages, the budget and what is known beforehand."""
+    return _filled(
+        "task",
+        stages="\n".join(_stage(space, stage) for stage in space.stages),
+        budget=_budget(space),
+        knowledge=f"Seen in other studies:\n{knowledge}\n" if knowledge else "",
+        insights="".join(f"Insight {number}. {text}\n" for number, text in told.items()),
+        notes="".join(f"Note by the person in charge: {note}\n" for note in notes),
+    )
+
+
+def history(trials: str, diagnosis: str) -> str:
+    """What was tried; empty where nothing is to be shown."""
+    return _filled("history", trials=trials, diagnosis=diagnosis) if trials else ""
+
+
+def guide(of_task: str, of_history: str, *, explore: bool) -> str:
+    """The question for guidelines."""
+    said = EXPLORE if explore else ""
+    return _filled("guide", task=of_task, history=of_history, most=str(MOST_GUIDELINES), explore=said)
+
+
+def propose(
+    space: Allocations, of_task: str, of_history: str, rules: Sequence[Guideline], count: int, *, explore: bool
+) -> str:
+    """The question for allocations."""
+    listed = "\n".join(f"{number}. {text}" for number, (text, _) in enumerate(rules, 1))
+    return _filled(
+        "propose",
+        task=of_task,
+        history=of_history,
+        guidelines=f"\nGuidelines:\n{listed}\n" if rules else "",
+        count=str(count),
+        explore=EXPLORE if explore else "",
+        example=_example(space),
+        expected="0.5",
+    )
+
+
+def repair(wrong: Sequence[str], count: int) -> str:
+    """The question once more, with what was wrong."""
+    more = [f"({len(wrong) - MOST_TOLD} more)"] if len(wrong) > MOST_TOLD else []
+    return _filled("repair", wrong="\n".join([*wrong[:MOST_TOLD], *more]), count=str(count))
+
+
+def messages(*said: str) -> tuple[Message, ...]:
+    """What is said in turns: first by us, then by the agent, and so on, below the system's message."""
+    turns = [Message("assistant" if i % 2 else "user", text) for i, text in enumerate(said)]
+    return (Message("system", _text("prompts/system.txt")), *turns)
+
+
+def guidelines_schema(told: Mapping[int, str]) -> dict[str, Any]:
+    """JSON schema of guidelines."""
+    insight = {"anyOf": [{"type": "null"}, {"type": "integer", "enum": sorted(told)}]} if told else {"type": "null"}
+    item = _object({"text": {"type": "string"}, "insight": insight})
+    return _object({"guidelines": {"type": "array", "items": item, "minItems": 1, "maxItems": MOST_GUIDELINES}})
+
+
+def candidates_schema(space: Allocations, rules: int, count: int) -> dict[str, Any]:
+    """JSON schema of allocations."""
+    guideline = {"anyOf": [{"type": "null"}, {"type": "integer", "minimum": 1, "maximum": rules}]}
+    item = _object(
+        {
+            "stages": _object({stage.name: _choice_schema(stage) for stage in space.stages}),
+            "guideline": guideline if rules else {"type": "null"},
+            "expected": {"type": ["number", "null"]},
+        }
+    )
+    return _object({"candidates": {"type": "array", "items": item, "minItems": 1, "maxItems": count}})
+
+
+def _choice_schema(stage: StageChoices) -> dict[str, Any]:
+    samples = {"type": "integer", "minimum": stage.least, "maximum": stage.most}
+    how = {"how": {"type": "string", "enum": list(stage.hows)}} if stage.hows else {}
+    return _object({"model": {"type": "string", "enum": list(stage.models)}, "samples": samples, **how})
+
+
+def _object(properties: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": dict(properties),
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+
+
+def _stage(space: Allocations, stage: StageChoices) -> str:
+    """A stage, and what each of its models adds to the cost of the cheapest answer."""
+    cheapest = _cheapest(space)
+    base = space.cost(cheapest)
+    lines = [f"- {stage.name}: from {stage.least} to {stage.most} samples" + _merged(stage)]
+    for model in stage.models:
+        first = _added(space, {**cheapest, stage.name: one_pass(stage, model)}, base)
+        more = Choice(model, min(stage.least + 1, stage.most), one_pass(stage, model).how)
+        each = _added(space, {**cheapest, stage.name: more}, base)
+        costs = "" if first is None or each is None else f": adds {first:.4g}, and {each - first:.4g} a further sample"
+        lines.append(f"    {model}{costs}")
+    return "\n".join(lines)
+
+
+def _merged(stage: StageChoices) -> str:
+    return f", merged by `how`: {', '.join(stage.hows)}" if stage.hows else ""
+
+
+def _added(space: Allocations, allocation: Allocation, base: float | None) -> float | None:
+    cost = space.cost(allocation)
+    return None if cost is None or base is None else cost - base
+
+
+def _budget(space: Allocations) -> str:
+    base = space.cost(_cheapest(space))
+    begins = "" if base is None else f"The cheapest answer costs {base:.4g} {space.unit}; the choices above add to it. "
+    return begins + (
+        "There is no bound on the cost of an answer, but cheaper is better."
+        if space.budget is None
+        else f"The budget of one answer is {space.budget:.6g} {space.unit}."
+    )
+
+
+def _cheapest(space: Allocations) -> Allocation:
+    return {stage.name: one_pass(stage, stage.models[0]) for stage in space.stages}
+
+
+def _example(space: Allocations) -> str:
+    """The form of an allocation, with no choice that could be copied."""
+    how = {stage.name: ', "how": "..."' if stage.hows else "" for stage in space.stages}
+    each = (f'"{stage.name}": {{"model": "...", "samples": 1{how[stage.name]}}}' for stage in space.stages)
+    return "{" + ", ".join(each) + "}"
+
+
+def _filled(template: str, **values: str) -> str:
+    return render(_text(f"prompts/{template}.txt"), values)
+
+
+@cache
+def _text(name: str) -> str:
+    return (files("apportion.agent") / name).read_text(encoding="utf-8").strip("\n")

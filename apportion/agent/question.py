@@ -1,0 +1,68 @@
+"""What an agent is asked, and the one method of everything that answers.
+
+A language model reads the messages; whatever stands in for one reads the brief, and answers in the same JSON.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from apportion.agent.allocation import Allocations
+from apportion.agent.history import History
+from apportion.envs.worker import Message
+
+Purpose = Literal["guide", "propose", "repair"]
+
+
+@dataclass(frozen=True)
+class Brief:
+    """What a round knows.
+
+    Attributes:
+        insights: numbers of those that the agent is told.
+        guidelines: of this round, each with the number of its insight; empty when they are asked for.
+        batch: proposals wanted.
+        stalled: whether scores have stopped to rise, so that exploring is advised.
+        round: from 1.
+        seed: of the round; whatever draws at random draws from it.
+    """
+
+    allocations: Allocations
+    history: History
+    insights: Sequence[int]
+    guidelines: Sequence[tuple[str, int | None]]
+    batch: int
+    stalled: bool
+    round: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Question:
+    """One question to an agent.
+
+    Attributes:
+        purpose: `guide` asks for `{"guidelines": [{"text": ..., "insight": 1}]}`; `propose` for `{"candidates":
+            [{"stages": {STAGE: {"model": ..., "samples": 1, "how": ...}}, "guideline": 1, "expected": 0.5}]}`, where
+            `guideline` counts from 1 and both may be null; `repair` for such candidates again, after what was wrong.
+        schema: JSON schema of the answer.
+    """
+
+    purpose: Purpose
+    messages: tuple[Message, ...]
+    schema: Mapping[str, Any]
+    brief: Brief
+
+
+class Agent(Protocol):
+    """Whatever answers."""
+
+    def answer(self, question: Question) -> str:
+        """The answer: JSON, or text that holds it.
+
+        Raises:
+            AgentError: there is none.
+        """
+        ...

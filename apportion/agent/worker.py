@@ -1,0 +1,69 @@
+"""A language model as the agent: each answer is a draw of the run, so that it is banked, counted and never bought twice.
+
+A search asks its sampler in a thread; the draw is made on the event loop of the search.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from concurrent.futures import CancelledError
+
+from apportion.agent.question import Question
+from apportion.envs.dispatch import Dispatcher
+from apportion.envs.worker import Sampling
+from apportion.errors import AgentError
+
+CHECK_S = 1.0
+"""Seconds after which a waiting thread looks whether the event loop still runs."""
+
+
+class WorkerAgent:
+    """An `Agent` whose answers are draws of a model.
+
+    Args:
+        model: one of the dispatcher's.
+        loop: on which the dispatcher draws; it must run in another thread than `answer`.
+    """
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        model: str,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        temperature: float,
+        max_tokens: int,
+    ) -> None:
+        self._dispatcher = dispatcher
+        self._model = model
+        self._loop = loop
+        self._temperature = temperature
+        self._max_tokens = max_tokens
+        self._schemas = dispatcher.endpoints[model].schemas
+
+    def answer(self, question: Question) -> str:
+        """The text of the draw, as it came. A question that is asked in several rounds has a sample for each.
+
+        Raises:
+            AgentError: the draw failed or timed out.
+            LimitReached: it may not be bought.
+            CancelledError: the search was stopped.
+        """
+        schema = json.dumps(question.schema, separators=(",", ":")) if self._schemas else ""  # models write in its order
+        sampling = Sampling(self._temperature, self._max_tokens, schema=schema)
+        index = question.brief.round - 1
+        drawing = self._dispatcher.draw(self._model, question.messages, sampling, index, "searcher")
+        drawn = asyncio.run_coroutine_threadsafe(drawing, self._loop)
+        while True:
+            try:
+                draw = drawn.result(CHECK_S)
+                break
+            except TimeoutError:
+                if not self._loop.is_running():
+                    drawn.cancel()
+                    raise CancelledError from None
+        if draw.status in ("failed", "timeout"):
+            why = draw.finish_reason or draw.status
+            raise AgentError(f"the agent must answer, but {self._model!r} did not ({why}); mend it and run again.")
+        return draw.text
