@@ -33,13 +33,12 @@ def priors(insights: Sequence[int | str]) -> dict[int, str]:
 
 def task(space: Allocations, told: Mapping[int, str], knowledge: str, notes: Sequence[str]) -> str:
     """The stages, the budget and what is known beforehand."""
-    return _filled(
-        "task",
-        stages="\n".join(_stage(space, stage) for stage in space.stages),
-        budget=_budget(space),
-        knowledge=f"Seen in other studies:\n{knowledge}\n" if knowledge else "",
-        insights="".join(f"Insight {number}. {text}\n" for number, text in told.items()),
-        notes="".join(f"Note by the person in charge: {note}\n" for note in notes),
+    stages = "\n".join(_stage(space, stage) for stage in space.stages)
+    return _sections(
+        _filled("task", stages=stages, budget=_budget(space)),
+        f"Seen in other studies:\n{knowledge}" if knowledge else "",
+        "\n".join(f"Insight {number}. {text}" for number, text in told.items()),
+        "\n".join(f"Note by the person in charge: {note}" for note in notes),
     )
 
 
@@ -50,8 +49,8 @@ def history(trials: str, diagnosis: str) -> str:
 
 def guide(of_task: str, of_history: str, *, explore: bool) -> str:
     """The question for guidelines."""
-    said = EXPLORE if explore else ""
-    return _filled("guide", task=of_task, history=of_history, most=str(MOST_GUIDELINES), explore=said)
+    context = _sections(of_task, of_history)
+    return _filled("guide", context=context, most=str(MOST_GUIDELINES), explore=EXPLORE if explore else "")
 
 
 def propose(
@@ -59,16 +58,9 @@ def propose(
 ) -> str:
     """The question for allocations."""
     listed = "\n".join(f"{number}. {text}" for number, (text, _) in enumerate(rules, 1))
-    return _filled(
-        "propose",
-        task=of_task,
-        history=of_history,
-        guidelines=f"\nGuidelines:\n{listed}\n" if rules else "",
-        count=str(count),
-        explore=EXPLORE if explore else "",
-        example=_example(space),
-        expected="0.5",
-    )
+    context = _sections(of_task, of_history, f"Guidelines:\n{listed}" if rules else "")
+    explored = EXPLORE if explore else ""
+    return _filled("propose", context=context, count=str(count), explore=explored, example=_example(space))
 
 
 def repair(wrong: Sequence[str], count: int) -> str:
@@ -160,6 +152,10 @@ def _example(space: Allocations) -> str:
     how = {stage.name: ', "how": "..."' if stage.hows else "" for stage in space.stages}
     each = (f'"{stage.name}": {{"model": "...", "samples": 1{how[stage.name]}}}' for stage in space.stages)
     return "{" + ", ".join(each) + "}"
+
+
+def _sections(*texts: str) -> str:
+    return "\n\n".join(text for text in texts if text)
 
 
 def _filled(template: str, **values: str) -> str:
