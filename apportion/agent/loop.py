@@ -11,11 +11,11 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from statistics import fmean
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from apportion.agent import prompting
 from apportion.agent.allocation import Allocation, Allocations, Choice, affordable
+from apportion.agent.diagnosis import diagnosis, stalled
 from apportion.agent.history import History, Origin, Proposal, Round, Source
 from apportion.agent.memory import remembered
 from apportion.agent.question import Agent, Brief, Purpose, Question
@@ -27,7 +27,6 @@ from apportion.errors import AgentError, GraphError
 if TYPE_CHECKING:
     from langgraph.graph.state import CompiledStateGraph
 
-PATIENCE = 2  # rounds without a better score, after which exploring is advised
 STRIDE = 1_000_003  # a prime, so that rounds of neighbouring seeds do not share seeds
 MOST_DRAWN = 200  # allocations at random, to find one that is new and within the budget
 
@@ -75,7 +74,7 @@ class Loop:
         told = tuple(prompting.priors(self.settings.insights))
         if number > 1:
             told = tuple(n for n in told if n != 1)  # the initial trials have compared models already
-        brief = Brief(space, history, told, (), self.settings.batch, _stalled(history), number, seed * STRIDE + number)
+        brief = Brief(space, history, told, (), self.settings.batch, stalled(history), number, seed * STRIDE + number)
         start = State(brief=brief, notes=list(notes), asked=0, refused=[], repaired=False)
         end = self._graph.invoke(start)
         return Round(number, end["brief"].guidelines, end["proposals"], end["asked"], end["refused"])
@@ -106,7 +105,7 @@ class Loop:
 
     def diagnose(self, state: State) -> State:
         """How the search stands."""
-        return {"history": prompting.history(state["trials"], _diagnosis(state["brief"]))}
+        return {"history": prompting.history(state["trials"], diagnosis(state["brief"]))}
 
     def guide(self, state: State) -> State:
         """Ask for guidelines."""
@@ -227,37 +226,3 @@ def _shown(history: History, own: Sequence[Guideline]) -> list[Guideline]:
     """Guidelines that proposals may follow: those of the first round, and of the last two, as AgentTTS's code."""
     rounds = [list(round_.guidelines) for round_ in history.rounds]
     return list(dict.fromkeys(rule for rules in [*rounds[:1], *rounds[-1:], own] for rule in rules))
-
-
-def _stalled(history: History) -> bool:
-    """Whether the last rounds have found nothing better than those before."""
-    rounds = sorted({tried.origin.round for tried, _ in history.measured if tried.origin is not None})
-    if len(rounds) <= PATIENCE:
-        return False
-    late = rounds[-PATIENCE]
-    before = [score for tried, score in history.measured if tried.origin is None or tried.origin.round < late]
-    after = [score for tried, score in history.measured if tried.origin is not None and tried.origin.round >= late]
-    return bool(before) and max(after) <= max(before)
-
-
-def _diagnosis(brief: Brief) -> str:
-    """How the search stands: the best, the last batch, what was expected of it, and what could not be used."""
-    history = brief.history
-    best = history.best
-    lines = [] if best is None else [f"The best so far is trial {best.number}."]
-    last = max((tried.origin.round for tried, _ in history.measured if tried.origin is not None), default=None)
-    batch = [(tried, score) for tried, score in history.measured if tried.origin is not None]
-    batch = [(tried, score) for tried, score in batch if tried.origin is not None and tried.origin.round == last]
-    if batch:
-        scores = [score for _, score in batch]
-        lines.append(f"The last {len(batch)} scored {fmean(scores):.4g} on average, {max(scores):.4g} at best.")
-    hopes = [(t.origin.expected, score) for t, score in batch if t.origin is not None and t.origin.expected is not None]
-    if hopes:
-        lines.append(f"What was expected of them was off by {fmean(abs(e - s) for e, s in hopes):.2g} on average.")
-    if brief.stalled:
-        lines.append(f"The best score has not risen for {PATIENCE} rounds.")
-    if history.rounds and history.rounds[-1].refused:
-        lines.append(
-            "Of the last round could not be used: " + " ".join(history.rounds[-1].refused[: prompting.MOST_TOLD])
-        )
-    return "\n".join(lines)
