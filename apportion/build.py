@@ -9,6 +9,8 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from apportion import agents
+from apportion.agent.knowledge import distilled
 from apportion.envs import parsers, retelling
 from apportion.envs.dispatch import BACKOFF_S, Dispatcher
 from apportion.envs.endpoint import Endpoint
@@ -37,6 +39,8 @@ from apportion.spec.schema import ModelSpec, StageSpec
 from apportion.template import names
 
 LATENCY = "latency_s"
+KNOWLEDGE = "knowledge"
+"""Under which a run keeps what it was told of others."""
 LOCAL_QUEUE = 7
 """Requests a slot that a local server's worker has to choose from: samples of one prompt take turns in one slot."""
 
@@ -102,7 +106,8 @@ class Search:
     async def _rates(self) -> dict[str, Rates]:
         """Rates of every model, given or, where latency is asked for, probed; empty if one of them cannot be had."""
         known = given_rates(self.spec)
-        for name in self.spec.models if _needs_latency(self.spec) else ():
+        timed = _timed(self.spec)
+        for name in timed if _needs_latency(self.spec) else ():
             if name not in known and name in self.rates:
                 known[name] = self.rates[name]
             elif name not in known:  # a probe costs calls
@@ -110,7 +115,7 @@ class Search:
                     rates = await probe(self.dispatcher, name)
                     if rates is not None:
                         known[name] = rates
-        missing = [name for name in self.spec.models if name not in known]
+        missing = [name for name in timed if name not in known]
         if missing and _needs_latency(self.spec):
             raise SpecError(
                 [f"models.{missing[0]}.rates: seconds need known rates, but probing gave none; give `rates`."]
@@ -156,7 +161,11 @@ def wired(
         forecast = Forecast(_cards(endpoints), guessed_lengths(spec, loaded.rows.search))
         benchmark = benchmark_of(loaded, dispatcher, forecast)
         plan = plan_of(spec, {name: len(split) for name, split in benchmark.splits.items()})
-        study = Study(plan, benchmark, folder.trials, allowance)
+        sampler = None
+        if spec.search.asks_agent:
+            known = _knowledge(loaded, folder)
+            sampler = agents.asking(spec, plan.space, benchmark.on_paper, dispatcher, folder, known)
+        study = Study(plan, benchmark, folder.trials, allowance, sampler)
     except BaseException:
         folder.close()
         raise
@@ -237,7 +246,7 @@ def plan_of(spec: TaskSpec, sizes: Mapping[str, int]) -> Plan:
     Args:
         sizes: number of examples of each split.
     """
-    bounds = spec.budget.model_dump(exclude_none=True)
+    bounds = spec.budget.bounds(len(spec.stages))
     return Plan(
         space=space_of(spec),
         sampler=spec.search.sampler,
@@ -253,6 +262,31 @@ def plan_of(spec: TaskSpec, sizes: Mapping[str, int]) -> Plan:
 def objectives_of(spec: TaskSpec) -> tuple[Objective, ...]:
     """The objectives of a spec."""
     return tuple(Objective(o.metric, maximize=o.maximize is not None) for o in spec.objectives)
+
+
+def _knowledge(loaded: LoadedSpec, folder: RunFolder) -> str:
+    """What a run is told of others, in words; kept with it, as the others may go on.
+
+    Raises:
+        StoreError: a folder is none of a run.
+    """
+    known: str | None = folder.trials.fact(KNOWLEDGE)
+    if known is None:
+        known = "\n\n".join(_learnt(loaded.resolve(path)) for path in loaded.spec.search.warm_start)
+        folder.trials.set_fact(KNOWLEDGE, known)
+    return known
+
+
+def _learnt(path: Path) -> str:
+    with contextlib.closing(RunFolder.view(path)) as other:
+        past = agents.past(other, space_of(other.spec), objectives_of(other.spec))
+        return distilled(past.history, past.allocations)
+
+
+def _timed(spec: TaskSpec) -> list[str]:
+    """Models whose speed counts: all but one that nobody but the agent asks."""
+    asked = {name for stage in spec.stages for name in (*stage.models, stage.scorer, *(stage.final_models or ()))}
+    return [name for name in spec.models if name in asked or name != spec.search.agent.model]
 
 
 def _needs_latency(spec: TaskSpec) -> bool:
@@ -277,7 +311,7 @@ def _endpoint(name: str, model: ModelSpec, base: Path, keys: Mapping[str, str]) 
     worker, served, identity = _gguf(model, base) if model.gguf else _server(model, keys)
     queue = LOCAL_QUEUE * model.concurrency if model.gguf else 0
     card, slots = model.card(name), model.concurrency
-    return Endpoint(card, worker, served, identity, slots, model.seeds, queue, gives_logprobs(model))
+    return Endpoint(card, worker, served, identity, slots, model.seeds, queue, gives_logprobs(model), model.json_schema)
 
 
 def _server(model: ModelSpec, keys: Mapping[str, str]) -> tuple[Worker, str, str]:

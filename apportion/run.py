@@ -79,8 +79,26 @@ class RunFolder:
         Raises:
             StoreError: there is no run.
         """
-        if not (path / STORE).is_file():
-            raise StoreError(f"a run folder must hold {STORE}, but {path} does not; name the folder of a run.")
+        return cls._begun(path, None)
+
+    @classmethod
+    def hold(cls, path: Path) -> RunFolder:
+        """Open the folder of a run that has begun to write into it; no other process may run in it meanwhile.
+
+        Raises:
+            StoreError: there is no run, or another process runs in it.
+        """
+        _check_store(path)
+        lock = _locked(path)
+        try:
+            return cls._begun(path, lock)
+        except BaseException:
+            lock.close()
+            raise
+
+    @classmethod
+    def _begun(cls, path: Path, lock: IO[str] | None) -> RunFolder:
+        _check_store(path)
         database = Database(path / STORE, trials_table.SCHEMA)
         bank, begun, plugins = (Trials(database).fact(name) for name in ("bank", "fingerprint", "plugins"))
         database.close()
@@ -88,7 +106,7 @@ class RunFolder:
             raise StoreError(f"a run must have begun to be looked at, but {path} holds only an empty store; run it.")
         for plugin in plugins or ():
             _run_plugin(path, Path(plugin))
-        return cls(path, Path(bank) if bank else None, None)
+        return cls(path, Path(bank) if bank else None, lock)
 
     @property
     def spec(self) -> TaskSpec:
@@ -146,6 +164,11 @@ def _run_plugin(path: Path, plugin: Path) -> None:
         raise StoreError(
             f"the graphs in {path} have roles of {plugin}, which raises {said(error)}; bring it back as it was."
         ) from error
+
+
+def _check_store(path: Path) -> None:
+    if not (path / STORE).is_file():
+        raise StoreError(f"a run folder must hold {STORE}, but {path} does not; name the folder of a run.")
 
 
 def _check_bank(trials: Trials, bank: Path | None) -> None:

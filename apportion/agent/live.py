@@ -71,7 +71,8 @@ class TemplateAllocations:
         """
         names = [stage.name for stage in self.stages]
         if set(allocation) != set(names):
-            raise GraphError(f"an allocation must choose for {', '.join(names)}, got {', '.join(allocation)}; mend it.")
+            given = ", ".join(allocation) or "nothing"
+            raise GraphError(f"an allocation must choose for {', '.join(names)}, got {given:.200}; mend it.")
         return {stage.name: self._fitted(stage, allocation[stage.name]) for stage in self.stages}
 
     def distributions(self) -> dict[str, BaseDistribution]:

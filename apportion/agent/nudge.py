@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from apportion.agent.allocation import Allocation, Allocations, Choice, StageChoices
+from apportion.agent.allocation import ROUNDING, Allocation, Allocations, Choice, StageChoices
 from apportion.agent.initial import usual
 from apportion.errors import GraphError
 from apportion.graphs.parameters import Value
@@ -185,9 +185,12 @@ def _check_together(allocations: Allocations, pins: Mapping[str, str | int]) -> 
         GraphError: even the cheapest allocation with these pins is over it, as far as costs are known.
     """
     pinned = Pinned(allocations, pins)
-    least = pinned.fit({s.name: Choice(s.models[0], s.least, usual(s)) for s in pinned.stages})
+    least = {stage.name: Choice(stage.models[0], stage.least, usual(stage)) for stage in pinned.stages}
+    for stage in pinned.stages:
+        ways = [{**least, stage.name: Choice(model, stage.least, usual(stage))} for model in stage.models]
+        least = min(ways, key=lambda way: pinned.cost(way) or 0.0)
     cost, budget = pinned.cost(least), pinned.budget
-    if cost is not None and budget is not None and cost > budget:
+    if cost is not None and budget is not None and cost > budget * (1 + ROUNDING):
         said = ", ".join(f"{name}={value}" for name, value in pins.items())
         raise GraphError(
             f"what is pinned must leave an answer within {budget:.6g} {pinned.unit}, but with {said} the cheapest "

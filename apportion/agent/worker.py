@@ -1,4 +1,4 @@
-"""A language model as the agent: each answer is a draw of the run, so that it is banked, counted and never bought twice.
+"""A language model as the agent: each answer is a draw of the run, so it is banked, counted and never bought twice.
 
 A search asks its sampler in a thread; the draw is made on the event loop of the search.
 """
@@ -50,7 +50,8 @@ class WorkerAgent:
             LimitReached: it may not be bought.
             CancelledError: the search was stopped.
         """
-        schema = json.dumps(question.schema, separators=(",", ":")) if self._schemas else ""  # models write in its order
+        # Its keys unsorted, as models write in their order.
+        schema = json.dumps(question.schema, separators=(",", ":")) if self._schemas else ""
         sampling = Sampling(self._temperature, self._max_tokens, schema=schema)
         index = question.brief.round - 1
         drawing = self._dispatcher.draw(self._model, question.messages, sampling, index, "searcher")

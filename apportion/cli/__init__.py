@@ -1,7 +1,7 @@
 """The command line: runs one command and says how it ended. It knows no command; `parser` names the modules that do.
 
-Exit codes: 0 done; 2 the user's mistake, in one line; 3 nothing feasible when measured; 4 a limit left validation or
-test undone; 130 interrupted (143 when terminated).
+Exit codes: 0 done; 2 the user's mistake, in one line; 3 nothing feasible when measured; 4 a limit, or an agent that
+does not answer, left validation or test undone; 130 interrupted (143 when terminated).
 """
 
 from __future__ import annotations

@@ -102,9 +102,9 @@ class Dispatcher:
         """
 
         def cost(model: str, record: str) -> Attempt:
-            _, messages, (temperature, max_tokens, top_p, stop, *logprobs) = json.loads(record)
+            _, messages, (temperature, max_tokens, top_p, stop, *later) = json.loads(record)
             asked = tuple(Message(role, content) for role, content in messages)
-            sampling = Sampling(temperature, max_tokens, top_p, tuple(stop), *logprobs)
+            sampling = Sampling(temperature, max_tokens, top_p, tuple(stop), *later)
             return Prompt(model, self.endpoints[model], asked, sampling, "", "", record).lost(0.0)
 
         lost = self.calls.write_off(cost)

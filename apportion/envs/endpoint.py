@@ -27,6 +27,7 @@ class Endpoint:
         queue: further requests that the worker is handed, to choose from.
         seeds: whether the server takes a per-request seed.
         logprobs: whether the server gives log-probabilities.
+        schemas: whether the server keeps replies to a JSON schema.
     """
 
     card: ModelCard
@@ -37,6 +38,7 @@ class Endpoint:
     seeds: bool = False
     queue: int = 0
     logprobs: bool = False
+    schemas: bool = False
 
 
 @dataclass(eq=False, slots=True)
@@ -46,7 +48,7 @@ class Prompt:
     Attributes:
         how: canonical JSON of the sampling.
         record: canonical JSON of all that is asked, of which `key` is the hash.
-        bytes: of all messages, in UTF-8.
+        bytes: of all messages and the schema, in UTF-8.
     """
 
     model: str
@@ -59,7 +61,7 @@ class Prompt:
     bytes: int = field(init=False)
 
     def __post_init__(self) -> None:
-        self.bytes = text_bytes(self.messages)
+        self.bytes = text_bytes(self.messages) + len(self.sampling.schema.encode())
 
     def request(self, index: int) -> Request:
         """The request for one sample."""
@@ -114,10 +116,12 @@ class Prompt:
 def canonical_sampling(sampling: Sampling) -> str:
     """The sampling as the keys of draws have it.
 
-    Log-probabilities are left out where none are wanted, as in banks that are older than they.
+    Log-probabilities and a schema are left out where none are wanted, as in banks that are older than they.
     """
-    logprobs = (sampling.top_logprobs,) if sampling.top_logprobs else ()
-    return canonical([sampling.temperature, sampling.max_tokens, sampling.top_p, list(sampling.stop), *logprobs])
+    later: list[int | str] = [sampling.top_logprobs, sampling.schema]
+    while later and not later[-1]:
+        later.pop()
+    return canonical([sampling.temperature, sampling.max_tokens, sampling.top_p, list(sampling.stop), *later])
 
 
 def text_bytes(messages: tuple[Message, ...]) -> int:

@@ -137,6 +137,9 @@ class OpenAIWorker:
             body["stop"] = sampling.stop
         if sampling.top_logprobs:
             body["logprobs"], body["top_logprobs"] = True, sampling.top_logprobs
+        if sampling.schema:  # llama.cpp and vLLM take it in OpenAI's form
+            form = {"name": "reply", "strict": True, "schema": json.loads(sampling.schema)}
+            body["response_format"] = {"type": "json_schema", "json_schema": form}
         if request.seed is not None:
             body["seed"] = request.seed
         return json.dumps(body).encode()

@@ -27,6 +27,7 @@ class Sampling:
 
     Attributes:
         top_logprobs: how many alternatives to the first token are wanted with their log-probabilities; 0 for none.
+        schema: JSON text of the JSON schema that the reply must meet; empty for none.
     """
 
     temperature: float
@@ -34,6 +35,7 @@ class Sampling:
     top_p: float = 1.0
     stop: tuple[str, ...] = ()
     top_logprobs: int = 0
+    schema: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "temperature", 0.0 + self.temperature)  # 0 and -0.0 too are banked as 0.0

@@ -121,6 +121,19 @@ def units(parameters: float, prompt_tokens: float, completion_tokens: float, sam
     return (scale * (prompt_tokens + samples * completion_tokens) - UNIT_PROMPT_TOKENS) / UNIT_COMPLETION_TOKENS
 
 
+def units_flops(units: float, stages: int) -> float:
+    """FLOPs of an answer whose stages cost so many of AgentTTS's units together; each leaves out one unit prompt.
+
+    Source: the inverse of `units`, which are affine in FLOPs (arXiv 2508.00890).
+    """
+    return 2 * UNIT_PARAMETERS * (units * UNIT_COMPLETION_TOKENS + stages * UNIT_PROMPT_TOKENS)
+
+
+def flops_units(flops: float, stages: int) -> float:
+    """AgentTTS's units of so many FLOPs over stages, the inverse of `units_flops` (arXiv 2508.00890)."""
+    return (flops / (2 * UNIT_PARAMETERS) - stages * UNIT_PROMPT_TOKENS) / UNIT_COMPLETION_TOKENS
+
+
 def samples_for(units: float, parameters: float, prompt_tokens: float, completion_tokens: float) -> float:
     """Samples that so many units pay for, the inverse of `units`: S(B) = r·[(B/2 + 1) / (a·p) - 1].
 

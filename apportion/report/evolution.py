@@ -75,7 +75,7 @@ def _sampler(folder: RunFolder) -> ReinforceSampler:
         )
     from apportion.search.reinforce import ReinforceSampler
 
-    within = drawn_within(spec.budget.model_dump(exclude_none=True), folder.trials.fact("prices") or {})
+    within = drawn_within(spec.budget.bounds(len(spec.stages)), folder.trials.fact("prices") or {})
     sampler = MADE_ONCE[name](space_of(spec), spec.seed, spec.limits.trials, *within)
     assert isinstance(sampler, ReinforceSampler)
     return sampler

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from html import escape
 
 from apportion.graphs.drawing.graphs import to_svg
+from apportion.report.agency import sentences
 from apportion.report.summary import Summary
 from apportion.report.terminal import describe, losses, number, refusals, spread, verdict
 from apportion.search.trial import Trial
 
 
 def to_html(summary: Summary) -> str:
-    """Front, baselines, best graph, verdict and ledger."""
+    """Front, baselines, best graph, verdict, what the agent did, and ledger."""
     metrics = summary.metrics
     parts = [
         f"<h3>{escape(summary.study)}: {escape(summary.state)}</h3><p>{escape(summary.reason)}</p>",
@@ -22,7 +23,9 @@ def to_html(summary: Summary) -> str:
     if summary.best is not None:
         picture = to_svg(summary.best.graph, summary.shares(summary.best.graph))
         parts.append(f"<h4>Best graph: trial {summary.best.number}</h4>{picture}")
-    parts += [f"<p>{escape(line)}</p>" for line in (*verdict(summary), *refusals(summary), *losses(summary))]
+    told = sentences(summary.agent) if summary.agent else ()
+    lines = (*verdict(summary), *refusals(summary), *losses(summary), *told)
+    parts += [f"<p>{escape(line)}</p>" for line in lines]
     return "".join([*parts, _ledger(summary)])
 
 

@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from apportion.build import objectives_of
+from apportion.build import objectives_of, space_of
 from apportion.errors import ApportionError
 from apportion.graphs.cost import COSTS, ModelCard
 from apportion.graphs.graph import Graph
 from apportion.graphs.paper import Lengths, Measured, refined, shares
+from apportion.report.agency import Agency, agency
 from apportion.run import RunFolder
 from apportion.search.engine import REFUSED
 from apportion.search.objectives import Objective, front, ranked
@@ -36,6 +37,7 @@ class Summary:
         lengths: of prompts and replies, as far as the run's draws have shown.
         ends: replies that graphs used on the search split, by (stage, model, how they ended): the status of a draw,
             or `unparsed` where the stage's parser found no value in what a role wrote.
+        agent: what the agent did; None where the sampler asks none.
     """
 
     study: str
@@ -53,6 +55,7 @@ class Summary:
     cards: Mapping[str, ModelCard]
     lengths: Lengths
     ends: Mapping[tuple[str, str, str], int]
+    agent: Agency | None = None
 
     @property
     def front(self) -> list[Trial]:
@@ -133,6 +136,7 @@ class Summary:
             "baselines": [_trial(trial) for trial in self.baselines],
             "validation": self.closing["validation"] if self.closing else None,
             "test": _test(self.closing) if self.closing else None,
+            "agent": self.agent.to_dict() if self.agent else None,
             "ledger": {spender: dict(sums) for spender, sums in self.ledger.items()},
             "replies": [{"stage": stage, "model": model, **ends} for (stage, model), ends in self.replies.items()],
             "failures": [dict(zip(FAILURE, failure, strict=True)) for failure in self.failures],
@@ -154,7 +158,7 @@ def summarise(folder: RunFolder) -> Summary:
         reason=outcome.get("reason", ""),
         trials=folder.told(),
         objectives=objectives_of(spec),
-        budget=spec.budget.model_dump(exclude_none=True),
+        budget=spec.budget.bounds(len(spec.stages)),
         closing=outcome.get("closing"),
         ledger=folder.calls.ledger(),
         failures=folder.calls.failures(),
@@ -162,6 +166,7 @@ def summarise(folder: RunFolder) -> Summary:
         rates=folder.trials.fact("rates") or {},
         cards={name: model.card(name) for name, model in spec.models.items()},
         ends=measured.ends,
+        agent=agency(folder, space_of(spec), objectives_of(spec)),
         lengths=refined(guessed_lengths(spec, ()), measured),  # of a guess without the data, draws soon leave nothing
     )
 

@@ -18,6 +18,7 @@ from rich.text import Text
 
 from apportion.build import Search
 from apportion.graphs.graph import escaped
+from apportion.report import agency
 from apportion.report.summary import Summary
 from apportion.search.objectives import front
 from apportion.search.trial import PAPER, Trial
@@ -110,7 +111,7 @@ def ledger_table(ledger: Mapping[str, Mapping[str, Any]]) -> Table:
 
 
 def show(summary: Summary, console: Console) -> None:
-    """Print a run: front, baselines, best graph, test and verdict, ledger."""
+    """Print a run: front, baselines, best graph, test and verdict, what the agent did, ledger."""
     metrics = summary.metrics
     console.print(Text.assemble((summary.study, "bold"), f"  {summary.state}  {summary.reason}"))
     console.print()
@@ -126,6 +127,11 @@ def show(summary: Summary, console: Console) -> None:
     for line in losses(summary):
         console.print(Text(line, "yellow"))
     console.print()
+    if summary.agent is not None:
+        console.print(agency.table(summary.agent))
+        for line in agency.sentences(summary.agent):
+            console.print(Text(line))
+        console.print()
     console.print(ledger_table(summary.ledger))
     for model, kind, message, times in summary.failures:
         console.print(Text(f"{times:,} requests to {model} failed ({kind}): {message}"))

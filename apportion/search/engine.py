@@ -47,8 +47,13 @@ class Engine:
         self._prices: Prices = {}
         self._budget: float | None = None
         self._made: optuna.samplers.BaseSampler | None = None
+        self._given: optuna.samplers.BaseSampler | None = None
         self._study = optuna.create_study(directions=directions(objectives), sampler=self._seeded(0))
         self._asked: dict[int, optuna.Trial] = {}
+
+    def ask_by(self, sampler: optuna.samplers.BaseSampler) -> None:
+        """Ask a sampler of the caller's from now on. It serves the whole study, and seeds each trial for itself."""
+        self._given = sampler
 
     def within(self, prices: Prices, budget: float) -> None:
         """Draw graphs of a nominal price within a budget only; for samplers that can.
@@ -105,6 +110,8 @@ class Engine:
         self._study.tell(asked, _values(trial, self._objectives), state=_state(trial, self._objectives))
 
     def _seeded(self, number: int) -> optuna.samplers.BaseSampler:
+        if self._given is not None:
+            return self._given
         if self._sampler in MADE_ONCE:
             if self._made is None:
                 self._made = MADE_ONCE[self._sampler](self._space, self._seed, self._trials, self._prices, self._budget)

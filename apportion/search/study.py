@@ -8,9 +8,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from apportion.errors import GraphError, LimitReached
+from apportion.errors import AgentError, GraphError, LimitReached
 from apportion.search.closing import Closing, Unmeasured, close
 from apportion.search.engine import Engine
 from apportion.search.field import ALLOCATOR
@@ -20,6 +20,9 @@ from apportion.search.plan import Plan, bounded, drawn_within
 from apportion.search.problem import Log, Problem, Purse
 from apportion.search.racing import cut_short, drawn_field, race
 from apportion.search.trial import PAPER, Trial
+
+if TYPE_CHECKING:
+    from optuna.samplers import BaseSampler
 
 FAILED_IN_A_ROW = 10  # then something is wrong with the servers, not with the graphs
 IDLE_IN_A_ROW = 200  # proposals without a measurement; then the sampler has nothing new to say
@@ -44,18 +47,24 @@ class Outcome:
 class Study:
     """One search.
 
+    Args:
+        sampler: makes the sampler on the study's event loop, in place of the plan's, which then is its name only.
+
     Attributes:
         on_trial: called with each trial when it is told.
     """
 
-    def __init__(self, plan: Plan, problem: Problem, log: Log, purse: Purse) -> None:
+    def __init__(
+        self, plan: Plan, problem: Problem, log: Log, purse: Purse, sampler: Callable[[], BaseSampler] | None = None
+    ) -> None:
         self.plan = plan
+        self._sampler = sampler
         self._problem = problem
         self._log = log
         self._purse = purse
         self.on_trial: Callable[[Trial], None] = lambda trial: None
         self._racing = plan.sampler == ALLOCATOR
-        asker = "random" if self._racing else plan.sampler  # a race has no use for it
+        asker = "random" if self._racing or sampler else plan.sampler  # a race has no use for it
         self._engine = Engine(plan.space, asker, plan.objectives, plan.seed, plan.trials)
         self._measurer = Measurer(plan, problem, log, purse, self._told)
 
@@ -76,7 +85,11 @@ class Study:
             StoreError: the log cannot be written.
             EvaluatorError: an evaluator raised.
         """
-        reason = await self.search()
+        try:
+            reason = await self.search()
+        except AgentError as error:
+            self._log.log("agent", message=str(error))
+            return self._concluded(Outcome("undone", str(error)))
         self.progress.phase = "closing"
         return await self._close(reason)
 
@@ -85,7 +98,12 @@ class Study:
 
         Returns:
             Why it ended.
+
+        Raises:
+            AgentError: the sampler asks an agent, and got nothing that it can use.
         """
+        if self._sampler is not None:
+            self._engine.ask_by(self._sampler())
         search = self._race if self._racing else self._ask_and_tell
         unfinished = self._restore()
         self._log.log("search", trials=len(self.trials))

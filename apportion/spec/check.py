@@ -12,7 +12,7 @@ from pathlib import Path
 from apportion.errors import GraphError
 from apportion.graphs.cost import COSTS
 from apportion.graphs.roles import ROLES
-from apportion.spec import reading
+from apportion.spec import agents, reading
 from apportion.spec.data import file_fault
 from apportion.spec.draft import Draft
 from apportion.spec.problems import Finding, Place, nearest, safe, show, twins
@@ -42,6 +42,8 @@ def findings(draft: Draft, folder: Path) -> Iterator[Finding]:
     yield from _same_questions(draft)
     yield from _metrics(draft)
     yield from _needed(draft)
+    yield from _one_of_flops_and_units(draft)
+    yield from agents.findings(draft)
 
 
 def fields(draft: Draft, known: Sequence[str]) -> Iterator[Finding]:
@@ -235,6 +237,11 @@ def _needed(draft: Draft) -> Iterator[Finding]:
         if eflops and model.kv_elements_per_token is None:
             text = f"{' and '.join(eflops)} must know every KV cache, but that of {show(name)} is absent"
             yield ("models", name), f"{text}; add kv_elements_per_token and gqa_ratio, or remove {eflops[0]}"
+
+
+def _one_of_flops_and_units(draft: Draft) -> Iterator[Finding]:
+    if draft.budget is not None and draft.budget.flops is not None and draft.budget.units is not None:
+        yield ("budget", "units"), "units stand for flops, but both are given; keep one"
 
 
 def _counted(draft: Draft, cost: str) -> list[str]:

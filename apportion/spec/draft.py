@@ -12,15 +12,8 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
-from apportion.spec.schema import (
-    Budget,
-    DataSpec,
-    EvaluatorSpec,
-    Limits,
-    ModelSpec,
-    Objective,
-    StageSpec,
-)
+from apportion.spec.schema import DataSpec, EvaluatorSpec, ModelSpec, Objective, StageSpec
+from apportion.spec.searching import Budget, Limits, SearchSpec
 from apportion.spec.types import MAX_ITEMS, Model
 from apportion.spec.yaml import Node
 
@@ -43,6 +36,7 @@ class Draft:
     objectives: tuple[Objective | None, ...]
     budget: Budget | None
     limits: Limits | None
+    search: SearchSpec | None
     plugins: tuple[str | None, ...]
 
 
@@ -57,6 +51,7 @@ def draft(root: Node) -> Draft:
         objectives=tuple(_part(Objective, node) for node in _items(root, "objectives")),
         budget=_part(Budget, root.get("budget")),
         limits=_part(Limits, root.get("limits")),
+        search=_part(SearchSpec, root.get("search")),
         plugins=tuple(node.value if isinstance(node.value, str) else None for node in _items(root, "plugins")),
     )
 

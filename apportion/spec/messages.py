@@ -16,7 +16,9 @@ from apportion.spec.problems import Finding, Place, nearest, safe, show
 from apportion.spec.yaml import Node
 
 # What pydantic puts in a location although it is no key of the file.
-_TAGS = frozenset({"split:counts", "split:field", "parse:word", "parse:rule", "[key]"})
+_TAGS = frozenset(
+    {"split:counts", "split:field", "parse:word", "parse:rule", "insight:number", "insight:text", "[key]"}
+)
 # Follow-on errors: the first mistake of the same mapping is reported already.
 _FOLLOW_ON = frozenset({"default_factory_not_called"})
 

@@ -32,12 +32,15 @@ def findings(spec: TaskSpec, rows: Sequence[Row]) -> Iterator[Finding]:
         rows: the rows that its prompts will be filled with.
     """
     least = cheapest(spec, rows)
-    for section, bounds in (("budget", spec.budget), ("limits", spec.limits)):
+    budget, limits = spec.budget.bounds(len(spec.stages)), spec.limits.model_dump(exclude_none=True)
+    for section, bounds in (("budget", budget), ("limits", limits)):
         for name, cost in least.items():
-            bound = getattr(bounds, name, None)
-            if bound is not None and cost > bound:
-                text = f"even the cheapest answer costs {cost:.6g} {name}, but {section}.{name} is {bound:.6g}"
-                yield (section, name), f"{text}; raise it above {cost:.6g}, or shorten prompts and stages"
+            if name in bounds and cost > bounds[name]:
+                in_units = section == "budget" and name == "flops" and spec.budget.units is not None
+                is_, raise_ = ("stands for", "raise it") if in_units else ("is", f"raise it above {cost:.6g}")
+                key = "units" if in_units else name
+                text = f"even the cheapest answer costs {cost:.6g} {name}, but {section}.{key} {is_} {bounds[name]:.6g}"
+                yield (section, key), f"{text}; {raise_}, or shorten prompts and stages"
 
 
 def cheapest(spec: TaskSpec, rows: Sequence[Row]) -> dict[str, float]:

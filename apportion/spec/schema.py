@@ -12,6 +12,7 @@ from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, StringCo
 from apportion.graphs.cost import ModelCard
 from apportion.graphs.slots import SlotStage
 from apportion.graphs.templates import TemplateStage
+from apportion.spec.searching import Budget, Limits, SearchSpec
 from apportion.spec.types import (
     MAX_ITEMS,
     Count,
@@ -83,6 +84,10 @@ class ModelSpec(Model):
     price: Price | None = Field(description="USD per million tokens, or null when it is not known.")
     seeds: bool = Field(default=False, description="Whether the server may be sent a seed with each request.")
     logprobs: bool = Field(default=False, description="Whether the server gives log-probabilities; verifiers use them.")
+    json_schema: bool = Field(
+        default_factory=lambda given: bool(given.get("gguf")),
+        description="Whether the server keeps replies to a JSON schema; agents use it; default true for gguf only.",
+    )
     concurrency: Count = Field(
         default_factory=lambda given: DEFAULT_SLOTS["gguf" if given.get("gguf") else "endpoint"],
         description="Requests in flight at most; default 4 for gguf, 8 for endpoint.",
@@ -325,37 +330,6 @@ class Objective(OneOf):
     def metric(self) -> str:
         """Name of the metric."""
         return str(self.value)
-
-
-class Budget(Model):
-    """Bounds on one answer, as a mean over the examples."""
-
-    calls: Positive | None = Field(default=None, description="Model calls of one answer.")
-    tokens: Positive | None = Field(default=None, description="Prompt and completion tokens of one answer.")
-    flops: Positive | None = Field(default=None, description="FLOPs of one answer.")
-    eflops: Positive | None = Field(default=None, description="FLOPs of one answer with its KV traffic counted.")
-    usd: Positive | None = Field(default=None, description="USD of one answer.")
-    latency_s: Positive | None = Field(default=None, description="Seconds to one answer.")
-
-
-class Limits(Model):
-    """What the search itself may spend."""
-
-    usd: Positive | None = Field(default=None, description="USD of the whole search.")
-    calls: Count | None = Field(default=None, description="Model calls of the whole search.")
-    tokens: Count | None = Field(default=None, description="Tokens of the whole search.")
-    wall_s: Positive | None = Field(default=None, description="Seconds of the whole search.")
-    trials: Count = Field(default=30, description="Graphs that the search may try.")
-
-
-class SearchSpec(Model):
-    """How graphs are proposed."""
-
-    sampler: Literal["allocator", "random", "grid", "tpe", "nsga2", "reinforce", "gptswarm"] = Field(
-        default="allocator",
-        description="What chooses the next graph to measure; reinforce and gptswarm need the extra torch.",
-    )
-    finalists: Count = Field(default=3, description="Graphs that are measured again on the validation split.")
 
 
 class TaskSpec(Model):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from apportion.agent.allocation import Choice
 from apportion.agent.history import History, Origin, Tried
 from apportion.agent.memory import BYTES_PER_TOKEN, remembered
 from tests.agent.kit import two_wiki
@@ -15,8 +16,7 @@ SPACE = two_wiki()
 def trials(scores: list[float | None], batch: int = 5) -> History:
     found = []
     for number, score in enumerate(scores):
-        own = {"retrieve.model": "72b", "retrieve.samples": 1, "answer.model": "3b", "answer.samples": 1 + number % 100}
-        allocation = SPACE.allocation(own)
+        allocation = {"retrieve": Choice("72b", 1), "answer": Choice("3b", 1 + number % 100)}
         found.append(Tried(number, allocation, SPACE.cost(allocation), score, Origin(number // batch, "agent")))
     return History(found, [])
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import optuna
 import pytest
@@ -141,7 +141,7 @@ def test_exploring_is_advised_when_scores_have_stopped_to_rise() -> None:
 
 
 @pytest.mark.parametrize("direction", ["maximize", "minimize"])
-def test_history_says_what_is_better_as_a_larger_score(direction: str) -> None:
+def test_history_says_what_is_better_as_a_larger_score(direction: Literal["maximize", "minimize"]) -> None:
     study = optuna.create_study(direction=direction)
     for value in (0.2, 0.4):
         study.tell(study.ask(SPACE.distributions()), value)

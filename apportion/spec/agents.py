@@ -1,0 +1,45 @@
+"""Rules over the keys of a spec that are about the agent of a search."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from apportion.spec.draft import Draft
+from apportion.spec.problems import Finding, nearest, show, twins
+from apportion.spec.searching import AGENTS
+
+
+def findings(draft: Draft) -> Iterator[Finding]:
+    """What is wrong with the agent of a spec.
+
+    Args:
+        draft: the parts that are right by themselves.
+    """
+    search = draft.search
+    if search is None:
+        return
+    agent, samplers = search.agent, ", ".join(AGENTS)
+    if not search.asks_agent:
+        for key in ("agent", "warm_start"):
+            if key in search.model_fields_set and getattr(search, key) not in ((), type(agent)()):
+                text = f"goes with a sampler that asks an agent ({samplers}), but the sampler is {show(search.sampler)}"
+                yield ("search", key), f"{text}; remove it, or name one of them"
+        return
+    for stage in draft.stages:
+        if stage is not None and stage.slots is not None:
+            text = f"an agent chooses among templates, but stage {show(stage.name)} has slots"
+            yield ("search", "sampler"), f"{text}; give it templates, or name another sampler"
+    if agent.model is not None and agent.evolution:
+        yield ("search", "agent", "evolution"), "goes without a model, but the agent has one; remove one of them"
+    if agent.model is not None and agent.model not in draft.models:
+        text = f"must be a key of `models`, but is {show(agent.model)}; {nearest(agent.model, draft.models)}"
+        yield ("search", "agent", "model"), text
+    for number, _ in twins([str(insight) for insight in agent.insights or ()]):
+        yield (
+            ("search", "agent", "insights", number),
+            "a list must not repeat itself, but this is given twice; remove one",
+        )
+    model = draft.models.get(agent.model or "")
+    if model is not None and model.price is None and draft.limits is not None and draft.limits.usd is not None:
+        text = f"limits.usd must know every price, but that of {show(agent.model)} is null"
+        yield ("models", str(agent.model), "price"), f"{text}; write {{prompt: …, completion: …}}, or remove limits.usd"

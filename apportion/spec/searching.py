@@ -1,0 +1,113 @@
+"""The keys of a spec that say what may be spent and how graphs are proposed: `budget`, `limits`, `search`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Discriminator, Field, StringConstraints, Tag
+
+from apportion.graphs.cost import units_flops
+from apportion.spec.types import MAX_ITEMS, Count, Model, ModelName, Positive, Samples, Temperature, Text
+
+AGENTS = ("agenttts", "agenthpo", "mlcopilot", "llm_zero_shot")
+"""Samplers that ask an agent."""
+
+Prior = Annotated[str, StringConstraints(min_length=1, max_length=2000)]
+Insight = Annotated[
+    Annotated[Literal[1, 2, 3], Tag("insight:number")] | Annotated[Prior, Tag("insight:text")],
+    Discriminator(lambda value: "insight:text" if isinstance(value, str) else "insight:number"),
+]
+
+
+class Budget(Model):
+    """Bounds on one answer, as a mean over the examples."""
+
+    calls: Positive | None = Field(default=None, description="Model calls of one answer.")
+    tokens: Positive | None = Field(default=None, description="Prompt and completion tokens of one answer.")
+    flops: Positive | None = Field(default=None, description="FLOPs of one answer.")
+    units: Positive | None = Field(
+        default=None,
+        description="FLOPs of one answer in AgentTTS's units, the sum over stages: kept as flops, "
+        "(64 x units + 128 x stages) x 6e9.",
+    )
+    eflops: Positive | None = Field(default=None, description="FLOPs of one answer with its KV traffic counted.")
+    usd: Positive | None = Field(default=None, description="USD of one answer.")
+    latency_s: Positive | None = Field(default=None, description="Seconds to one answer.")
+
+    def bounds(self, stages: int) -> dict[str, float]:
+        """The bounds that are given by cost, units as FLOPs.
+
+        Args:
+            stages: of the task.
+        """
+        given: dict[str, float] = self.model_dump(exclude_none=True)
+        units = given.pop("units", None)
+        return given if units is None else {**given, "flops": units_flops(units, stages)}
+
+
+class Limits(Model):
+    """What the search itself may spend."""
+
+    usd: Positive | None = Field(default=None, description="USD of the whole search.")
+    calls: Count | None = Field(default=None, description="Model calls of the whole search.")
+    tokens: Count | None = Field(default=None, description="Tokens of the whole search.")
+    wall_s: Positive | None = Field(default=None, description="Seconds of the whole search.")
+    trials: Count = Field(default=30, description="Graphs that the search may try.")
+
+
+class AgentSpec(Model):
+    """The agent that agenttts, agenthpo, mlcopilot and llm_zero_shot ask; code answers where it has no model."""
+
+    model: ModelName | None = Field(
+        default=None, description="Model that answers, a key of `models`; when absent code does, without a key."
+    )
+    evolution: bool = Field(default=False, description="Whether an evolutionary search answers in place of a model.")
+    batch: Samples | None = Field(default=None, description="Proposals of a round; default 10.")
+    insights: Annotated[tuple[Insight, ...], Field(max_length=MAX_ITEMS)] | None = Field(
+        default=None,
+        description="What the agent is told beforehand: AgentTTS's insights by number, 1 to 3, and your own as text; "
+        "default [1, 2, 3] for agenttts, none for the others.",
+    )
+    memory: Literal["all", "some", "none"] | None = Field(
+        default=None, description="Earlier trials that the agent is shown; default some, for llm_zero_shot none."
+    )
+    memory_tokens: Count | None = Field(
+        default=None, description="Tokens that the trials it is shown may take, of memory some; default 700."
+    )
+    fail_closed: bool = Field(
+        default=False, description="Whether a round without a usable proposal ends the search; else chance proposes."
+    )
+    temperature: Temperature = Field(default=1.0, description="Sampling temperature of the agent's model.")
+    max_tokens: Count = Field(default=2000, description="Most completion tokens of one reply of the agent.")
+
+
+class SearchSpec(Model):
+    """How graphs are proposed."""
+
+    sampler: Literal[
+        "allocator",
+        "random",
+        "grid",
+        "tpe",
+        "nsga2",
+        "reinforce",
+        "gptswarm",
+        "agenttts",
+        "agenthpo",
+        "mlcopilot",
+        "llm_zero_shot",
+    ] = Field(
+        default="allocator",
+        description="What chooses the next graph to measure; reinforce and gptswarm need the extra torch, "
+        "agenttts and those after it ask `agent`.",
+    )
+    finalists: Count = Field(default=3, description="Graphs that are measured again on the validation split.")
+    agent: AgentSpec = Field(default=AgentSpec(), description="The agent of agenttts, agenthpo and the like.")
+    warm_start: Annotated[tuple[Text, ...], Field(max_length=MAX_ITEMS)] = Field(
+        default=(), description="Folders of other runs, relative to this file, from which the agent is told what held."
+    )
+
+    @property
+    def asks_agent(self) -> bool:
+        """Whether the sampler asks an agent."""
+        return self.sampler in AGENTS
