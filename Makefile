@@ -4,6 +4,7 @@
 # make joint   experiments/joint: one study by four samplers at equal spend (half an hour)
 # make race    experiments/reinforce: samplers on synthetic problems, 30 seeds (hours; goes on where it stopped)
 # make searchers    experiments/searchers: the race of searchers on recorded outcomes (long; goes on where it stopped)
+# make agenttts     experiments/agenttts: AgentTTS and what it was compared with, a script in place of the model (hours)
 # make clean   forget the demo's run; models and packages stay
 
 PYTHON ?= python3
@@ -11,7 +12,7 @@ BIN := .venv/bin
 SPEC := experiments/quickstart/task.yaml
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test check bench notebook joint race searchers clean
+.PHONY: demo test check bench notebook joint race searchers agenttts clean
 
 demo: .venv/demo
 	$(BIN)/apportion models pull smollm2-135m-instruct qwen2.5-coder-0.5b-instruct
@@ -61,6 +62,19 @@ searchers: .venv/test
 	$(BIN)/python experiments/searchers/table.py experiments/searchers/results.json
 	$(BIN)/apportion bench searchers $(TASKS) --samplers allocator,allocator+bank,tpe,tpe+bank --currency cost --seeds 20 --out runs/searchers.cost.jsonl --json > runs/searchers.cost.json
 	mv runs/searchers.cost.json experiments/searchers/results.cost.json
+	$(BIN)/apportion bench searchers $(filter-out %mixture.yaml %then-code.yaml,$(TASKS)) --samplers allocator+bank,tpe+bank,successive_halving+bank,ucb_e+bank,racing+bank,elimination+bank,epsilon_greedy+bank --seeds 100 --out runs/searchers.draws.jsonl --json > runs/searchers.others.json
+	mv runs/searchers.others.json experiments/searchers/results.others.json
+
+RECORDED := $(addprefix experiments/searchers/tasks/,codet.yaml gym-three.yaml math-then-code.yaml quickstart-chain.yaml)
+TABLES := experiments/agenttts/synthetic
+AGENTS := agenttts,agenttts-1,agenttts-2,agenttts-3,agenthpo
+agenttts: .venv/test
+	mkdir -p runs
+	$(BIN)/apportion bench searchers $(RECORDED) $(wildcard $(TABLES)/*-1000.yaml) --samplers random,grid,tpe,$(AGENTS),mlcopilot,llm_zero_shot,agenttts-evolution,agenttts-numeric --seeds 30 --out runs/agenttts.jsonl --json > runs/agenttts.json
+	mv runs/agenttts.json experiments/agenttts/results.json
+	$(BIN)/apportion bench searchers $(wildcard $(TABLES)/*-500.yaml $(TABLES)/*-900.yaml $(TABLES)/*-2000.yaml) --samplers random,tpe,$(AGENTS) --seeds 30 --out runs/agenttts.jsonl --json > runs/agenttts.budgets.json
+	mv runs/agenttts.budgets.json experiments/agenttts/results.budgets.json
+	for results in results results.budgets; do $(BIN)/python experiments/agenttts/table.py experiments/agenttts/$$results.json; done
 
 .venv/bin/pip:
 	$(PYTHON) -m venv .venv

@@ -1,4 +1,4 @@
-"""Candidates of an agent that is no language model: drawn, brought within the budget, and written as a model writes them.
+"""Candidates of an agent without a model: drawn, brought within the budget, and written as a model writes them.
 
 It knows a space of allocations, not why one is proposed.
 """
@@ -6,11 +6,13 @@ It knows a space of allocations, not why one is proposed.
 from __future__ import annotations
 
 import json
+import math
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 
 from apportion.agent.allocation import Allocation, Allocations, Choice, StageChoices, affordable
+from apportion.agent.question import Brief
 from apportion.errors import GraphError
 
 TRIES = 400  # random draws of a batch; where all are known or too dear, a space is as good as tried out
@@ -32,9 +34,15 @@ class Candidate:
     expected: float | None = None
 
 
-def written(candidates: Iterable[Candidate], guidelines: Sequence[Guideline]) -> str:
-    """The JSON that `propose` asks for; each candidate names the first guideline that rests on its insight."""
-    numbers = {insight: number for number, (_, insight) in reversed(list(enumerate(guidelines, 1)))}
+def offered(brief: Brief) -> list[Guideline]:
+    """Guidelines that candidates may refer to, in the order of the question: the first round's and the last two's."""
+    rounds = [round_.guidelines for round_ in brief.history.rounds]
+    return list(dict.fromkeys((text, n) for own in [*rounds[:1], *rounds[-1:], brief.guidelines] for text, n in own))
+
+
+def written(candidates: Iterable[Candidate], brief: Brief) -> str:
+    """The JSON that `propose` asks for; each candidate names the newest guideline that rests on its insight."""
+    numbers = {insight: number for number, (_, insight) in enumerate(offered(brief), 1)}
     said = [
         {
             "stages": {stage: asdict(choice) for stage, choice in candidate.allocation.items()},
@@ -96,7 +104,7 @@ def anywhere(space: Allocations, rng: random.Random, tries: int = TRIES) -> Iter
 
 def some_samples(stage: StageChoices, rng: random.Random) -> int:
     """A random number of samples, alike in its logarithm."""
-    return round(stage.least * (stage.most / stage.least) ** rng.random())
+    return round(stage.least * math.exp(math.log(stage.most / stage.least) * rng.random()))
 
 
 def some_way(stage: StageChoices, rng: random.Random) -> str:

@@ -46,7 +46,7 @@ class EvolutionAgent:
             fresh = unseen.take(drawn)
             if fresh is not None:
                 found.append(Candidate(fresh))
-        return written(found, brief.guidelines)
+        return written(found, brief)
 
 
 def bred(elites: Sequence[Allocation], space: Allocations, rng: random.Random) -> Allocation:

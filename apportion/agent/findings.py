@@ -16,6 +16,7 @@ from apportion.agent.history import History
 
 SLACK = 0.1  # of the range of all scores; less is no clear difference
 LEAST_POINTS = 3  # numbers of samples of a curve that may show a peak
+LEAST, MOST = 3, 2 / 3  # comparisons of which something is said, and the share that must agree
 
 Scores = dict[Choice, float]
 
@@ -123,8 +124,8 @@ def _sizes(history: History, space: Allocations) -> Finding:
             continue
         best = favoured(scores, margin)
         places.append(_size(stage, best))
-        listed = ", ".join(f"{model} {score:.3g}" for model, score in scores.items())
-        said.append(f"{stage.name} favours {best} ({listed})")
+        others = ", ".join(f"{model} {score:.3g}" for model, score in scores.items() if model != best)
+        said.append(f"{stage.name} favours {best} ({scores[best]:.3g}; {others})")
     text = f"At equal cost, {'; '.join(said)}." if said else "No stage had two models compared at equal cost."
     held = len(set(places)) > 1 if len(places) > 1 else None
     return Finding(1, held, f"{text} Stages compared: {len(places)} of {len(space.stages)}.")
@@ -148,9 +149,11 @@ def _peaks(history: History, space: Allocations) -> Finding:
             ended += best < most
             said.append((len(points), f"{stage.name} by {choice.model}: {best} of up to {most} samples suffice"))
     if not count:
-        return Finding(2, None, f"No model was tried with {LEAST_POINTS} numbers of samples where nothing else differs.")
+        return Finding(
+            2, None, f"No model was tried with {LEAST_POINTS} numbers of samples where nothing else differs."
+        )
     example = max(said, key=lambda own: own[0])[1]
-    return Finding(2, 2 * ended > count, f"More samples stop to help in {ended} of {count} comparisons; {example}.")
+    return Finding(2, _agreed(ended, count), f"More samples stop to help in {ended} of {count} comparisons; {example}.")
 
 
 def _interdependence(history: History, space: Allocations) -> Finding:
@@ -168,7 +171,16 @@ def _interdependence(history: History, space: Allocations) -> Finding:
         f"After a better earlier stage more samples help a later one less in {less} of {count} comparisons, more in "
         f"{more}, as much in {same}."
     )
-    return Finding(3, less > more + same if less + more else False, text)
+    differ = less + more
+    held = False if _agreed(same, count) else _agreed(less, differ)  # no difference, no interdependence
+    return Finding(3, held, text)
+
+
+def _agreed(of: int, count: int) -> bool | None:
+    """Whether most comparisons say so; None where they are few or at odds."""
+    if count < LEAST:
+        return None
+    return True if of >= MOST * count else False if of <= (1 - MOST) * count else None
 
 
 def _pairs(history: History, earlier: str, later: str) -> Iterator[tuple[dict[int, float], dict[int, float]]]:
@@ -193,7 +205,9 @@ def _expectations(history: History) -> Finding:
     ]
     if not off:
         return Finding(None, None, "The agent stated no expectation.")
-    return Finding(None, None, f"{_mean([abs(own) for own in off]):.3g} off on average, {_bias(off)} ({len(off)} trials).")
+    return Finding(
+        None, None, f"{_mean([abs(own) for own in off]):.3g} off on average, {_bias(off)} ({len(off)} trials)."
+    )
 
 
 def _bias(off: Sequence[float]) -> str:

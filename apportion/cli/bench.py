@@ -40,6 +40,11 @@ def add(commands: Commands) -> None:
     searchers.add_argument("--out", metavar="FILE", help="keep the runs; those it holds are not made again")
     searchers.add_argument("--workers", metavar="W", type=int, help="processes (default: one a core)")
     searchers.add_argument("--plot", metavar="DIR", help="write a plot of each task")
+    model = "model that answers for searchers by an agent, such as agenttts (default: a script does)"
+    searchers.add_argument("--agent-model", metavar="NAME", help=model)
+    searchers.add_argument("--agent-endpoint", metavar="URL", help="its server, with OpenAI's interface")
+    cassette = "file of its answers: those it holds are replayed, others are asked for and added"
+    searchers.add_argument("--agent-cassette", metavar="FILE", help=cassette)
     searchers.set_defaults(command=_searchers)
 
     for command in (worker, end_to_end, graphs, searchers):
@@ -69,13 +74,15 @@ def _graphs(arguments: argparse.Namespace) -> int:
 
 
 def _searchers(arguments: argparse.Namespace) -> int:
-    from apportion.bench.searchers.command import run, tables
+    from apportion.bench.searchers.command import answering, run, tables
 
+    model = answering(arguments.agent_model, arguments.agent_endpoint, arguments.agent_cassette)
     out, plots = (Path(name) if name else None for name in (arguments.out, arguments.plot))
     with aside():
         found = run(
-            arguments.tasks, arguments.samplers, arguments.seeds, arguments.currency, out, arguments.workers, plots
-        )
+            arguments.tasks, arguments.samplers, arguments.seeds, arguments.currency, out, arguments.workers, plots,
+            model,
+        )  # fmt: skip
     if arguments.json:
         print(json.dumps(found, indent=2, allow_nan=False))
         return OK

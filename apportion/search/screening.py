@@ -23,8 +23,8 @@ CAUTION = 1.0  # deviations above the mean that a graph is given credit for
 def promise(graphs: Sequence[Graph], measured: Sequence[Graph], utilities: Sequence[float]) -> Floats:
     """Upper confidence bounds of the utilities of graphs, given those of measured ones.
 
-    A Gaussian process with a squared-exponential kernel (Rasmussen and Williams 2006, algorithm 2.1) over what
-    `structure` counts. Its constants were set on synthetic problems, see `SCALE`, `NOISE` and `CAUTION`.
+    The Gaussian process of `posterior` over what `structure` counts. Its constants were set on synthetic problems, see
+    `SCALE`, `NOISE` and `CAUTION`.
 
     Args:
         measured: two graphs or more.
@@ -34,12 +34,27 @@ def promise(graphs: Sequence[Graph], measured: Sequence[Graph], utilities: Seque
     """
     x = _vectors([*measured, *graphs])
     known, asked = x[: len(measured)], x[len(measured) :]
-    y = np.asarray(utilities, dtype=np.float64)
-    y = (y - y.mean()) / (y.std() or 1.0)
-    factor = np.linalg.cholesky(_kernel(known, known) + NOISE * np.eye(len(known)))
+    mean, deviation = posterior(known, asked, np.asarray(utilities, dtype=np.float64), NOISE)
+    return np.asarray(mean + CAUTION * deviation)
+
+
+def posterior(known: Floats, asked: Floats, utilities: Floats, noise: float) -> tuple[Floats, Floats]:
+    """Mean and deviation of what is asked for, given the utilities of what is known.
+
+    A Gaussian process with a squared-exponential kernel (Rasmussen and Williams 2006, algorithm 2.1).
+
+    Args:
+        known, asked: a row each; columns alike.
+        noise: variance of what is measured, in that of the utilities.
+
+    Returns:
+        Both in deviations of the utilities, the mean from their mean.
+    """
+    y = (utilities - utilities.mean()) / (utilities.std() or 1.0)
+    factor = np.linalg.cholesky(_kernel(known, known) + noise * np.eye(len(known)))
     solved = np.linalg.solve(factor, np.column_stack([y, _kernel(known, asked)]))
     mean, explained = solved[:, 1:].T @ solved[:, 0], np.square(solved[:, 1:]).sum(axis=0)
-    return np.asarray(mean + CAUTION * np.sqrt(np.maximum(1.0 - explained, 0.0)))
+    return np.asarray(mean), np.sqrt(np.maximum(1.0 - explained, 0.0))
 
 
 def likeness(graphs: Sequence[Graph]) -> Floats:

@@ -18,10 +18,11 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from apportion.bench.searchers.by_agent import Answering
 from apportion.bench.searchers.figures import Field, entries, report
 from apportion.bench.searchers.race import Courtesy, Run, race, task
 from apportion.bench.searchers.ranks import Q_05
-from apportion.bench.searchers.registry import searcher
+from apportion.bench.searchers.registry import asked, searcher
 from apportion.envs.replay.market import Currency
 from apportion.errors import RecordedError
 from apportion.graphs.graph import escaped
@@ -65,6 +66,7 @@ def run(
     out: Path | None = None,
     workers: int | None = None,
     plots: Path | None = None,
+    answering: Answering | None = None,
 ) -> dict[str, Any]:
     """Race, and return the report of `figures.report`.
 
@@ -73,22 +75,36 @@ def run(
         samplers: names with commas between; `+bank` after a name offers it the bank.
         out: file of runs, which are not made again.
         plots: folder for a plot of each task.
+        answering: who answers for searchers by an agent; None for the scripted agent.
 
     Raises:
         RecordedError: a task file or name is wrong, a number is too low or too high, or a file cannot be written.
     """
-    paths, racers = list(dict.fromkeys(tasks)), _racers(samplers)
+    paths, racers = list(dict.fromkeys(tasks)), _racers(samplers, answering)
     count = len(paths) * len(racers) * seeds
     _check_numbers(seeds, count, workers)
     names = _names(paths)
     files = {} if plots is None else _files(names, plots)
     if out is not None:
         _prepare(out, folder=False)
-    with contextlib.closing(race(paths, racers, seeds, currency, out, workers)) as runs:
+    with contextlib.closing(race(paths, racers, seeds, currency, out, workers, answering)) as runs:
         field = entries(_told(runs, count))
     ordered = _ordered(field, names, racers)
     _plot(ordered, files)
     return {"currency": currency, "seeds": seeds, **report(ordered)}
+
+
+def answering(model: str | None, endpoint: str | None, cassette: str | None) -> Answering | None:
+    """Who answers, from what the user said; None for the scripted agent.
+
+    Raises:
+        RecordedError: a model is named without a server or a file, or one of these without a model.
+    """
+    if (model is None) != (endpoint is None and cassette is None):
+        raise RecordedError(
+            "`--agent-model` must stand with `--agent-endpoint` or `--agent-cassette`, but one stands alone; name both."
+        )
+    return None if model is None else Answering(model, endpoint, Path(cassette) if cassette else None)
 
 
 def tables(figures: Mapping[str, Any], width: int) -> Iterator[RenderableType]:
@@ -234,12 +250,12 @@ COLUMNS = (
 )
 
 
-def _racers(samplers: str) -> list[tuple[str, bool]]:
+def _racers(samplers: str, answering: Answering | None) -> list[tuple[str, bool]]:
     """Names, each with whether the bank is offered."""
-    asked = dict.fromkeys(name.strip() for name in samplers.split(","))
-    racers = [(name.removesuffix("+bank"), name.endswith("+bank")) for name in asked]
+    wanted = dict.fromkeys(name.strip() for name in samplers.split(","))
+    racers = [(asked(name.removesuffix("+bank"), answering), name.endswith("+bank")) for name in wanted]
     for name, _ in racers:
-        searcher(name)  # raises where there is none, before anything is run
+        searcher(name, answering)  # raises where there is none, before anything is run
     return racers
 
 

@@ -237,6 +237,7 @@ def figures(by: Mapping[str, Entry], searcher: str) -> dict[str, Any]:
         "final_value_ratio": float(1 - entry.final.mean() / first.optimum) if first.optimum > 0 else None,
         "hypervolume": _mean([run.hypervolume for run in entry.runs]),
         "regret_at": dict(zip(map(str, AT), entry.regret(AT, ones)[0].tolist(), strict=True)),
+        "regrets": entry.final.tolist(),
         "spend_to_tpe": float(spend[0]) if spend is not None and np.isfinite(spend[0]) else None,
         "reached": None if spend is None else bool(np.isfinite(spend[0])),
         "oracle_hit_99": float(np.mean([o <= allowed(run, 0.01) for o, run in zip(oracle, entry.runs, strict=True)])),
@@ -247,7 +248,17 @@ def figures(by: Mapping[str, Entry], searcher: str) -> dict[str, Any]:
         "spent": float(np.mean([run.spent / run.cap for run in entry.runs])),
         "trials": float(np.mean([run.trials for run in entry.runs])),
         "seconds": float(np.mean([run.seconds for run in entry.runs])),
+        "agent": _counts([run.agent for run in entry.runs]),
     }
+
+
+def _counts(agents: Sequence[Mapping[str, int | None] | None]) -> dict[str, int | None] | None:
+    """Sums of the counts of an agent over runs; None of a searcher without one, and of a count that is not known."""
+    known = [counts for counts in agents if counts is not None]
+    if not known:
+        return None
+    every = {name: [counts[name] for counts in known] for name in known[0]}
+    return {name: None if None in own else sum(n for n in own if n is not None) for name, own in every.items()}
 
 
 def summary(tasks: Sequence[Mapping[str, Entry]], of: Sequence[Mapping[str, Any]], searcher: str) -> dict[str, Any]:

@@ -18,13 +18,14 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple, NoReturn, TextIO
 
 import numpy as np
 
+from apportion.bench.searchers.by_agent import Answering, ByAgent
 from apportion.bench.searchers.fronts import relative_hypervolume
 from apportion.bench.searchers.registry import SPENDS_BY_THE_DRAW, searcher
 from apportion.bench.searchers.task_file import digest, load
@@ -82,6 +83,7 @@ class Run:
         digest: of the task file and its tables as the race found them; empty in a run that no race made.
         unrecorded: of a chain, the largest share of the questions on which a configuration meets an answer that its
             second model was not recorded on; 0 of other tasks.
+        agent: counts of a searcher by an agent (`ByAgent.counts`); None of others.
     """
 
     job: Job
@@ -100,6 +102,7 @@ class Run:
     digest: str = ""
     hypervolume: float | None = None
     unrecorded: float = 0.0
+    agent: dict[str, int | None] | None = None
 
 
 class Courtesy(io.TextIOBase):
@@ -130,11 +133,15 @@ def task(path: str) -> Task:
     return load(Path(path))
 
 
-def run(job: Job) -> Run:
-    """Make one run."""
+def run(job: Job, answering: Answering | None = None) -> Run:
+    """Make one run.
+
+    Args:
+        answering: who answers for a searcher by a model.
+    """
     own = task(job.task)
     market = Market(own, job.seed, job.currency, bank=job.bank)
-    search = searcher(job.sampler)
+    search = searcher(job.sampler, answering)
     itself, started = True, time.perf_counter()
     try:
         search(market, np.random.default_rng([job.seed, 10**6]))
@@ -153,6 +160,7 @@ def run(job: Job) -> Run:
     return Run(
         job, own.name, len(own.stages), market.cap, market.spent, market.trials, itself, leads, best, tolerance, oracle,
         median, seconds, hypervolume=hypervolume, unrecorded=unrecorded,
+        agent=dict(search.counts) if isinstance(search, ByAgent) else None,
     )  # fmt: skip
 
 
@@ -188,6 +196,7 @@ def race(
     currency: Currency,
     out: Path | None = None,
     workers: int | None = None,
+    answering: Answering | None = None,
 ) -> Generator[Run, None, None]:
     """All runs, those first that were written before; each new one is written as soon as it ends.
 
@@ -197,6 +206,7 @@ def race(
         samplers: names, each with whether the bank is offered.
         out: where runs are kept, a line each; None for nowhere.
         workers: processes, at most one a run; None for one a core.
+        answering: who answers for searchers by a model.
 
     Raises:
         RecordedError: a task file is wrong, a searcher failed, the file cannot be written, or it holds runs of another
@@ -214,7 +224,7 @@ def race(
     left = [job for job in wanted if job not in known]
     if not left:
         return
-    with contextlib.closing(_made(left, workers)) as results:
+    with contextlib.closing(_made(left, workers, answering)) as results:
         for made in results:
             result = replace(made, digest=digests[made.job.task])
             if out is not None:
@@ -263,15 +273,16 @@ def _cut(out: Path) -> None:
         ) from None
 
 
-def _made(jobs: Sequence[Job], workers: int | None) -> Generator[Run, None, None]:
+def _made(jobs: Sequence[Job], workers: int | None, answering: Answering | None) -> Generator[Run, None, None]:
     """Runs of jobs over processes, in the order in which they end."""
     os.environ["OMP_NUM_THREADS"] = "1"  # of the processes to come: threads on small arrays only wait for each other
     count = min(workers or os.cpu_count() or 1, len(jobs))
+    make = run if answering is None else partial(run, answering=answering)
     others = set(multiprocessing.active_children())
     with _Signals() as signals, ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), _begin) as pool:
         try:
             with signals.held():
-                of = {pool.submit(run, job): job for job in jobs}
+                of = {pool.submit(make, job): job for job in jobs}
             for future in as_completed(of):
                 yield _result(future, of[future])
         except BrokenProcessPool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 from typing import cast
 
+from apportion.bench.searchers.by_agent import BY_AGENT, Answering, ByAgent
 from apportion.bench.searchers.by_draw import BY_DRAW
 from apportion.bench.searchers.by_trial import BY_TRIAL, Searcher
 from apportion.bench.searchers.osca import osca
@@ -15,21 +16,39 @@ from apportion.bench.searchers.surrogates import SURROGATES
 from apportion.errors import RecordedError
 from apportion.search.allocator import allocate
 
-SEARCHERS: dict[str, Searcher] = {"allocator": allocate, **BY_TRIAL, **SURROGATES, **BY_DRAW, "osca": osca}
+SEARCHERS: dict[str, Searcher] = {
+    "allocator": allocate,
+    **BY_TRIAL,
+    **SURROGATES,
+    **BY_DRAW,
+    "osca": osca,
+    **{name: ByAgent(way) for name, way in BY_AGENT.items()},
+}
 """All searchers of the package."""
 
 SPENDS_BY_THE_DRAW = frozenset({"allocator", "osca", *BY_DRAW})
 """Those that never measure a whole trial."""
 
 
-def searcher(name: str) -> Searcher:
+def asked(name: str, answering: Answering | None) -> str:
+    """The name of a searcher whose agent is a model: `agenttts@MODEL`; that of others is theirs."""
+    return f"{name}@{answering.model}" if answering and name in BY_AGENT and BY_AGENT[name].modelled else name
+
+
+def searcher(name: str, answering: Answering | None = None) -> Searcher:
     """A searcher by its name, or `module:function` for one's own.
+
+    Args:
+        answering: who answers for `NAME@MODEL`.
 
     Raises:
         RecordedError: there is none.
     """
     if name in SEARCHERS:
         return SEARCHERS[name]
+    way, at, _ = name.partition("@")
+    if at and way in BY_AGENT and name == asked(way, answering):
+        return ByAgent(BY_AGENT[way], answering)
     module, colon, function = name.partition(":")
     if not colon:
         raise RecordedError(

@@ -61,6 +61,7 @@ class StageSpec(_Spec):
 
     Attributes:
         stage: of the table; of a chain, the stage's own name if empty.
+        once: what models cost an answer beside their draws; nothing if they are not named.
         select: None for `any_correct`; for `majority` of a chain's first stage; for none of generated tests.
     """
 
@@ -69,6 +70,7 @@ class StageSpec(_Spec):
     stage: str = ""
     models: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
     prices: Prices
+    once: dict[str, Positive] = {}
     select: Annotated[tuple[Select, ...], Field(min_length=1)] | None = None
     most: Annotated[int, Field(ge=1)] | None = None
     fewest: Annotated[int, Field(ge=1)] = 1
@@ -188,12 +190,13 @@ def _chained(folder: Path, spec: TaskSpec) -> Chained:
     chain = reads.read(one, two)
     prices = _prices(folder, above, chain.first, one.stage)
     upper = stage(
-        first, chain.first, one.stage, prices, _rules(above, "majority"), spec.budget, spec.shares, above.most
-    )
+        first, chain.first, one.stage, prices, _rules(above, "majority"), spec.budget, spec.shares, above.most,
+        once=above.once,
+    )  # fmt: skip
     prices = _prices(folder, below, chain.second, two.stage, everywhere=False)
     lower = stage(
         second, chain.second, two.stage, prices, _rules(below, "any_correct"), spec.budget, spec.shares, below.most,
-        fewest=below.fewest,
+        fewest=below.fewest, once=below.once,
     )  # fmt: skip
     reading = Reading.of(lower, chain.question, below.fewest)
     return Chained(spec.name, (upper, reading), spec.budget, spec.search, spec.trials, chain.answer)
@@ -215,7 +218,9 @@ def _stage(
     own = spec.stages[name]
     recorded = table(folder / own.data, own.dataset)
     prices, optional = _prices(folder, own, recorded, own.stage), spec.combine == "any"
-    return stage(name, recorded, own.stage, prices, rules, spec.budget, spec.shares, own.most, optional=optional)
+    return stage(
+        name, recorded, own.stage, prices, rules, spec.budget, spec.shares, own.most, optional=optional, once=own.once
+    )
 
 
 def _prices(

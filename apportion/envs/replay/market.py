@@ -34,10 +34,18 @@ class Market(Books):
 
     Attributes:
         prices: of one answer by each configuration, in the currency of the search.
+
+    Raises:
+        RecordedError: when made, if a search in prices would have to pay for more than draws.
     """
 
     def __init__(self, task: Task, seed: int, currency: Currency = "draws", *, bank: bool = False) -> None:
         self.task, self.seed, self.currency, self.bank = task, seed, currency, bank
+        if currency == "cost" and any(own.once.any() for own in task.stages):
+            raise RecordedError(
+                f"a search in prices pays for draws alone, but models of {task.name!r} cost something `once`; search "
+                "in draws."
+            )
         self.split: Split = task.split(np.random.default_rng([seed, 0]))
         amounts = task.calls(task.configurations) if currency == "draws" else task.cost(task.configurations)
         self.prices: Floats = np.asarray(amounts, dtype=float)

@@ -55,6 +55,7 @@ class Stage(Generic[R_co]):
     Attributes:
         columns: column of the recording, of each model.
         prices: of one draw, of each model.
+        once: what a model costs an answer beside its draws, as for the prompt that they share.
         most: draws of each model's largest option.
     """
 
@@ -63,6 +64,7 @@ class Stage(Generic[R_co]):
     models: tuple[str, ...]
     columns: Ints
     prices: Floats
+    once: Floats
     most: Ints
     rules: tuple[R_co, ...]
     options: tuple[Option, ...]
@@ -70,7 +72,7 @@ class Stage(Generic[R_co]):
     @cached_property
     def cost(self) -> Floats:
         """Price of each option."""
-        return np.array([self.prices[o.arm] * o.n for o in self.options])
+        return np.array([self.prices[o.arm] * o.n + self.once[o.arm] * (o.n > 0) for o in self.options])
 
     @cached_property
     def calls(self) -> Ints:
@@ -115,6 +117,7 @@ def stage(
     *,
     optional: bool = False,
     fewest: int | None = None,
+    once: Mapping[str, float] | None = None,
 ) -> Stage[R]:
     """A stage whose models spend shares of the budget on draws, as far as draws were recorded.
 
@@ -124,6 +127,7 @@ def stage(
             that cannot pay for one draw takes no part.
         optional: whether no draws are an option, the first one then.
         fewest: draws of a model that a question must have, or it counts as unrecorded; None where none may be so.
+        once: what models cost an answer beside their draws; None for nothing.
 
     Raises:
         RecordedError: a model is not recorded, or none can be paid.
@@ -131,28 +135,31 @@ def stage(
     columns = recorded.at(recorded_stage, tuple(prices), 1 if fewest is None else 0)
     recorded_draws = _fewest(name, recorded.drawn[:, columns], tuple(prices), fewest)
     counts = recorded_draws if most is None else np.minimum(recorded_draws, most)
+    beside = once or {}
     models: list[str] = []
     kept: list[int] = []
     options: list[Option] = []
     for (model, price), column, bound in zip(prices.items(), columns, counts, strict=True):
         by_n: dict[int, int] = {}
         for k, share in enumerate(shares):
-            by_n.setdefault(min(int(share * budget / price + ROUNDING), int(bound)), k)
-        by_n.pop(0, None)
+            paid = (share * budget - beside.get(model, 0.0)) / price
+            by_n.setdefault(min(int(paid + ROUNDING), int(bound)), k)
+        by_n = {n: k for n, k in by_n.items() if n > 0}
         if by_n:
             options += [Option(len(models), n, r, k) for n, k in sorted(by_n.items()) for r in range(len(rules))]
             models.append(model)
             kept.append(column)
     if not options:
+        cheapest = min(price + beside.get(model, 0.0) for model, price in prices.items())
         raise RecordedError(
             f"one draw of some model of {name!r} must cost at most {max(shares) * budget:g}, but the cheapest costs "
-            f"{min(prices.values()):g}; raise the budget."
+            f"{cheapest:g}; raise the budget."
         )
     if optional:
         options.insert(0, NO_DRAWS)
-    own = np.array([prices[model] for model in models])
+    own, shared = (np.array([of.get(model, 0.0) for model in models]) for of in (prices, beside))
     highest = np.array([max(o.n for o in options if o.arm == arm) for arm in range(len(models))])
-    return Stage(name, recorded, tuple(models), np.array(kept), own, highest, tuple(rules), tuple(options))
+    return Stage(name, recorded, tuple(models), np.array(kept), own, shared, highest, tuple(rules), tuple(options))
 
 
 def _fewest(name: str, drawn: Ints, models: Sequence[str], fewest: int | None) -> Ints:

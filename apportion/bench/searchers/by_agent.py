@@ -1,0 +1,174 @@
+"""AgentTTS (arXiv 2508.00890) and what it was compared with, as searchers whose unit of spending is a trial.
+
+They know of a market what a language model is told of it (`market_allocations`). Without a model, `ScriptedAgent`
+stands in for it. What is measured and remembered is the nearest configuration to what was proposed, as in the public
+code, which looks proposals up in a table.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from apportion.agent.cassette import CassetteAgent, Endpoint
+from apportion.agent.evolution import EvolutionAgent
+from apportion.agent.history import History, Source
+from apportion.agent.knowledge import best, distilled
+from apportion.agent.numeric import NumericAgent
+from apportion.agent.question import Agent, Question
+from apportion.agent.scripted import ScriptedAgent
+from apportion.agent.settings import INSIGHTS, WAYS, Settings
+from apportion.bench.searchers.by_trial import MOST_ASKS, REPEATS_IN_A_ROW, Trials
+from apportion.bench.searchers.market_allocations import MarketAllocations
+from apportion.envs.replay.market import Market, Spent
+
+SOURCES: Mapping[Source, str] = {"agent": "valid", "repaired": "repaired", "fallback": "replaced"}
+
+ELSEWHERE = 10**6  # added to the seed of a market, for the one that knowledge is from
+STUDY = 50  # trials that knowledge is from, as many as the paper gives a search
+
+
+@dataclass(frozen=True)
+class Answering:
+    """Who answers in place of the scripted agent.
+
+    Attributes:
+        model: name under which the server knows it, and under which its answers are kept.
+        endpoint: of the server; None to replay only.
+        cassette: file of answers; None to keep none.
+    """
+
+    model: str
+    endpoint: str | None = None
+    cassette: Path | None = None
+
+    def agent(self) -> CassetteAgent:
+        """The agent that asks the server, or replays the file."""
+        return CassetteAgent(self.cassette, self.model, Endpoint(self.endpoint) if self.endpoint else None)
+
+
+@dataclass(frozen=True)
+class Way:
+    """A searcher by an agent.
+
+    Attributes:
+        agent: what answers if no model does; it is given what another study has found, where the searcher knows one.
+        modelled: whether a model may answer in its place.
+        taught: whether it is given the knowledge of another study: by `NumericAgent`, on other examples of the same
+            task. Of similar tasks that is the most similar one; what the study spends is not counted.
+    """
+
+    settings: Settings
+    agent: Callable[[History | None], Agent] = lambda found: ScriptedAgent()
+    modelled: bool = True
+    taught: bool = False
+
+
+def _copilot(found: History | None) -> Agent:
+    return ScriptedAgent(known=tuple(allocation for allocation, _ in best(found)) if found else ())
+
+
+WITHOUT = {f"agenttts-{n}": Way(replace(WAYS["agenttts"], insights=tuple({*INSIGHTS} - {n}))) for n in INSIGHTS}
+BY_AGENT: Mapping[str, Way] = {
+    "agenttts": Way(WAYS["agenttts"]),
+    **WITHOUT,
+    "agenthpo": Way(WAYS["agenthpo"]),
+    "mlcopilot": Way(WAYS["mlcopilot"], _copilot, taught=True),
+    "llm_zero_shot": Way(WAYS["llm_zero_shot"], lambda found: ScriptedAgent(memory=False)),
+    "agenttts-evolution": Way(WAYS["agenttts"], lambda found: EvolutionAgent(), modelled=False),
+    "agenttts-numeric": Way(WAYS["agenttts"], lambda found: NumericAgent(), modelled=False),
+}
+"""Ways by name; `agenttts-2` is AgentTTS without insight 2."""
+
+
+class ByAgent:
+    """A searcher by an agent.
+
+    Attributes:
+        counts: of the last search: questions asked, proposals that were usable at once, after a repair, or that chance
+            had to replace, and tokens of a model, None where its server does not say.
+    """
+
+    def __init__(self, way: Way, answering: Answering | None = None) -> None:
+        self._way, self._answering = way, answering if way.modelled else None
+        self.counts: dict[str, int | None] = {}
+
+    def __call__(self, market: Market, rng: np.random.Generator) -> None:
+        """Search until the cap, or until nothing new is proposed.
+
+        Raises:
+            Spent: at the cap.
+            RecordedError: a model does not answer, or the task is none that allocations stand for.
+        """
+        seed = int(rng.integers(2**31))
+        found = _elsewhere(market, seed) if self._way.taught else None
+        settings = self._way.settings
+        if found is not None:
+            settings = replace(settings, knowledge=distilled(found, MarketAllocations(market)))
+        model = self._answering.agent() if self._answering else None
+        agent = _Counted(model or self._way.agent(found))
+        study = _Study(market, agent, seed, settings)
+        try:
+            study.run(MOST_ASKS * market.task.trials)
+        finally:
+            sources = Counter(p.origin.source for round_ in study.history.rounds for p in round_.proposals)
+            self.counts = {"asked": agent.asked, "tokens": model.tokens if model else 0}
+            self.counts |= {count: sources[source] for source, count in SOURCES.items()}
+
+
+class _Counted:
+    """An agent, and how often it was asked."""
+
+    def __init__(self, agent: Agent) -> None:
+        self._agent, self.asked = agent, 0
+
+    def answer(self, question: Question) -> str:
+        self.asked += 1
+        return self._agent.answer(question)
+
+
+class _Study:
+    """A study of a market by an agent."""
+
+    def __init__(self, market: Market, agent: Agent, seed: int, settings: Settings) -> None:
+        import optuna
+
+        from apportion.agent.sampler import AgentTTSSampler
+
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        self._market, self._space = market, MarketAllocations(market)
+        sampler = AgentTTSSampler(self._space, agent, seed, settings)
+        self._study = optuna.create_study(direction="maximize", sampler=sampler)
+
+    @property
+    def history(self) -> History:
+        """All that was tried."""
+        from apportion.agent.sampler import history
+
+        return history(self._study.trials, self._space, self._study.direction)
+
+    def run(self, most: int) -> None:
+        """Measure up to so many proposals."""
+        trials, distributions = Trials(self._market), self._space.distributions()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # LangGraph's of the packages that it is made of
+            for _ in range(most):
+                if trials.repeats >= REPEATS_IN_A_ROW:
+                    break
+                trial = self._study.ask(distributions)
+                self._study.tell(trial, trials.measure(self._space.configuration(trial.params)))
+
+
+def _elsewhere(market: Market, seed: int) -> History:
+    """A study by `NumericAgent` of the same task on other examples."""
+    other = Market(market.task, market.seed + ELSEWHERE, market.currency, bank=market.bank)
+    study = _Study(other, NumericAgent(), seed, Settings(insights=()))
+    with contextlib.suppress(Spent):
+        study.run(STUDY)
+    return study.history
