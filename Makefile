@@ -74,7 +74,7 @@ agenttts: .venv/test
 	mv runs/agenttts.json experiments/agenttts/results.json
 	$(BIN)/apportion bench searchers $(wildcard $(TABLES)/*-500.yaml $(TABLES)/*-900.yaml $(TABLES)/*-2000.yaml) --samplers random,tpe,$(AGENTS) --seeds 30 --out runs/agenttts.jsonl --json > runs/agenttts.budgets.json
 	mv runs/agenttts.budgets.json experiments/agenttts/results.budgets.json
-	for results in results results.budgets; do $(BIN)/python experiments/agenttts/table.py experiments/agenttts/$$results.json; done
+	$(BIN)/python experiments/agenttts/table.py experiments/agenttts/results.json experiments/agenttts/results.budgets.json
 
 .venv/bin/pip:
 	$(PYTHON) -m venv .venv

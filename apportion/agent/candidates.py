@@ -17,8 +17,6 @@ from apportion.errors import GraphError
 
 TRIES = 400  # random draws of a batch; where all are known or too dear, a space is as good as tried out
 
-Guideline = tuple[str, int | None]
-
 
 @dataclass(frozen=True)
 class Candidate:
@@ -34,15 +32,9 @@ class Candidate:
     expected: float | None = None
 
 
-def offered(brief: Brief) -> list[Guideline]:
-    """Guidelines that candidates may refer to, in the order of the question: the first round's and the last two's."""
-    rounds = [round_.guidelines for round_ in brief.history.rounds]
-    return list(dict.fromkeys((text, n) for own in [*rounds[:1], *rounds[-1:], brief.guidelines] for text, n in own))
-
-
 def written(candidates: Iterable[Candidate], brief: Brief) -> str:
     """The JSON that `propose` asks for; each candidate names the newest guideline that rests on its insight."""
-    numbers = {insight: number for number, (_, insight) in enumerate(offered(brief), 1)}
+    numbers = {insight: number for number, (_, insight) in enumerate(brief.rules, 1)}
     said = [
         {
             "stages": {stage: asdict(choice) for stage, choice in candidate.allocation.items()},

@@ -13,6 +13,10 @@ Source = Literal["initial", "agent", "repaired", "fallback"]
 chance."""
 
 
+Guideline = tuple[str, int | None]
+"""In the agent's words, and the number of the insight that it rests on; None for none."""
+
+
 @dataclass(frozen=True)
 class Origin:
     """Where a proposal came from.
@@ -75,14 +79,13 @@ class Round:
 
     Attributes:
         number: from 1.
-        guidelines: the agent's, in its words, each with the number of the insight that it rests on.
         proposals: to be tried.
         asked: questions to the agent.
         refused: what was wrong with proposals, a line each.
     """
 
     number: int
-    guidelines: Sequence[tuple[str, int | None]]
+    guidelines: Sequence[Guideline]
     proposals: Sequence[Proposal]
     asked: int = 0
     refused: Sequence[str] = ()

@@ -14,12 +14,13 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from apportion.agent import prompting
-from apportion.agent.allocation import Allocation, Allocations, Choice, affordable
+from apportion.agent.allocation import Allocations
+from apportion.agent.candidates import Unseen, anywhere
 from apportion.agent.diagnosis import diagnosis, stalled
 from apportion.agent.history import History, Origin, Proposal, Round, Source
 from apportion.agent.memory import remembered
 from apportion.agent.question import Agent, Brief, Purpose, Question
-from apportion.agent.reply import Guideline, guidelines, proposals
+from apportion.agent.reply import guidelines, proposals
 from apportion.agent.settings import Settings
 from apportion.envs.worker import Message
 from apportion.errors import AgentError, GraphError
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from langgraph.graph.state import CompiledStateGraph
 
 STRIDE = 1_000_003  # a prime, so that rounds of neighbouring seeds do not share seeds
-MOST_DRAWN = 200  # allocations at random, to find one that is new and within the budget
 
 
 class State(TypedDict, total=False):
@@ -44,7 +44,6 @@ class State(TypedDict, total=False):
     task: str
     trials: str
     history: str
-    rules: list[Guideline]
     said: list[str]
     proposals: list[Proposal]
     wrong: list[str]
@@ -111,7 +110,7 @@ class Loop:
         """Ask for guidelines."""
         brief = state["brief"]
         if not self.settings.guidelines:
-            return {"rules": []}
+            return {}
         asked = prompting.guide(state["task"], state["history"], explore=brief.stalled)
         told = prompting.priors(self.settings.insights)
         schema = prompting.guidelines_schema({n: told[n] for n in brief.insights})
@@ -121,15 +120,14 @@ class Loop:
         refused += [] if own or refused else ["the reply held no guidelines."]
         return {
             "brief": brief,
-            "rules": _shown(brief.history, own),
             "asked": state["asked"] + 1,
             "refused": [*state["refused"], *refused],
         }
 
     def propose(self, state: State) -> State:
         """Ask for allocations."""
-        brief, rules = state["brief"], state["rules"]
-        space = brief.allocations
+        brief = state["brief"]
+        space, rules = brief.allocations, brief.rules
         asked = prompting.propose(space, state["task"], state["history"], rules, brief.batch, explore=brief.stalled)
         schema = prompting.candidates_schema(space, len(rules), brief.batch)
         reply, refused = self._ask("propose", prompting.messages(asked), schema, brief)
@@ -146,7 +144,7 @@ class Loop:
         known = [tried.allocation for tried in brief.history.tried] + [proposal.allocation for proposal in own]
         source: Source = "repaired" if state["repaired"] else "agent"
         good, wrong = proposals(
-            state["said"][-1], brief.allocations, state["rules"], known, brief.batch - len(own), brief.round, source
+            state["said"][-1], brief.allocations, brief.rules, known, brief.batch - len(own), brief.round, source
         )
         return {"proposals": [*own, *good], "wrong": wrong, "refused": [*state["refused"], *wrong]}
 
@@ -155,7 +153,7 @@ class Loop:
         brief, said = state["brief"], state["said"]
         count = brief.batch - len(state["proposals"])
         asked = prompting.repair(state["wrong"], count)
-        schema = prompting.candidates_schema(brief.allocations, len(state["rules"]), count)
+        schema = prompting.candidates_schema(brief.allocations, len(brief.rules), count)
         reply, refused = self._ask("repair", prompting.messages(*said, asked), schema, brief)
         return {
             "said": [*said, asked, reply],
@@ -193,36 +191,12 @@ def by_chance(brief: Brief) -> list[Proposal]:
     Raises:
         GraphError: none is found.
     """
-    rng = random.Random(brief.seed)
-    known = [tried.allocation for tried in brief.history.tried]
-    found: list[Allocation] = []
-    spare: list[Allocation] = []
-    for _ in range(MOST_DRAWN):
-        allocation = _random(brief.allocations, rng)
-        if affordable(brief.allocations, allocation):
-            spare.append(allocation)
-            if allocation not in known and allocation not in found:
-                found.append(allocation)
-        if len(found) == brief.batch:
-            break
-    if not spare:
+    space, rng = brief.allocations, random.Random(brief.seed)
+    unseen = Unseen(space, [tried.allocation for tried in brief.history.tried])
+    drawn = list(anywhere(space, rng))
+    found = [own for own in map(unseen.take, drawn) if own is not None][: brief.batch]
+    if not drawn:
         raise GraphError(
-            f"an answer must cost at most {brief.allocations.budget:.6g} {brief.allocations.unit}, but none of "
-            f"{MOST_DRAWN} random allocations does; raise the budget."
+            f"an answer must cost at most {space.budget:.6g} {space.unit}, but no random allocation does; raise it."
         )
-    return [Proposal(allocation, Origin(brief.round, "fallback")) for allocation in found or spare[:1]]
-
-
-def _random(space: Allocations, rng: random.Random) -> Allocation:
-    """Models and ways evenly, samples evenly in their logarithm."""
-    chosen = {}
-    for stage in space.stages:
-        samples = round(stage.least * (stage.most / stage.least) ** rng.random())
-        chosen[stage.name] = Choice(rng.choice(stage.models), samples, rng.choice(stage.hows) if stage.hows else "")
-    return space.fit(chosen)
-
-
-def _shown(history: History, own: Sequence[Guideline]) -> list[Guideline]:
-    """Guidelines that proposals may follow: those of the first round, and of the last two, as AgentTTS's code."""
-    rounds = [list(round_.guidelines) for round_ in history.rounds]
-    return list(dict.fromkeys(rule for rules in [*rounds[:1], *rounds[-1:], own] for rule in rules))
+    return [Proposal(own, Origin(brief.round, "fallback")) for own in found or [space.fit(drawn[0])]]

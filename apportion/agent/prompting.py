@@ -11,8 +11,9 @@ from importlib.resources import files
 from typing import Any
 
 from apportion.agent.allocation import Allocation, Allocations, Choice, StageChoices
+from apportion.agent.history import Guideline
 from apportion.agent.initial import one_pass
-from apportion.agent.reply import MOST_GUIDELINES, Guideline
+from apportion.agent.reply import MOST_GUIDELINES
 from apportion.agent.settings import INSIGHTS
 from apportion.envs.worker import Message
 from apportion.template import render

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from apportion.agent.allocation import Allocations
-from apportion.agent.history import History
+from apportion.agent.history import Guideline, History
 from apportion.envs.worker import Message
 
 Purpose = Literal["guide", "propose", "repair"]
@@ -32,11 +32,17 @@ class Brief:
     allocations: Allocations
     history: History
     insights: Sequence[int]
-    guidelines: Sequence[tuple[str, int | None]]
+    guidelines: Sequence[Guideline]
     batch: int
     stalled: bool
     round: int
     seed: int
+
+    @property
+    def rules(self) -> list[Guideline]:
+        """Guidelines that proposals may follow: of the first round and of the last two, as AgentTTS's code."""
+        rounds = [round_.guidelines for round_ in self.history.rounds]
+        return list(dict.fromkeys(rule for own in [*rounds[:1], *rounds[-1:], self.guidelines] for rule in own))
 
 
 @dataclass(frozen=True)

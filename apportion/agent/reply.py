@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 from apportion.agent.allocation import Allocation, Allocations, Choice, StageChoices, affordable, shown
-from apportion.agent.history import Origin, Proposal, Source
+from apportion.agent.history import Guideline, Origin, Proposal, Source
 from apportion.agent.initial import usual
 from apportion.errors import GraphError
 
@@ -20,8 +20,6 @@ MOST_STARTS = 200  # braces at which an object is looked for
 MOST_GUIDELINES, MOST_WORDS = 6, 400  # guidelines of a round, and characters of one
 MOST_SCORE = 1e9  # of what is expected; more is no score
 SHOWN = 60  # characters of what is wrong that are quoted
-
-Guideline = tuple[str, int | None]
 
 
 def items(text: str, key: str, sign: str) -> list[Any]:

@@ -237,7 +237,7 @@ def figures(by: Mapping[str, Entry], searcher: str) -> dict[str, Any]:
         "final_value_ratio": float(1 - entry.final.mean() / first.optimum) if first.optimum > 0 else None,
         "hypervolume": _mean([run.hypervolume for run in entry.runs]),
         "regret_at": dict(zip(map(str, AT), entry.regret(AT, ones)[0].tolist(), strict=True)),
-        "regrets": entry.final.tolist(),
+        "regrets": entry.final.round(6).tolist(),
         "spend_to_tpe": float(spend[0]) if spend is not None and np.isfinite(spend[0]) else None,
         "reached": None if spend is None else bool(np.isfinite(spend[0])),
         "oracle_hit_99": float(np.mean([o <= allowed(run, 0.01) for o, run in zip(oracle, entry.runs, strict=True)])),
