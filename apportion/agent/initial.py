@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import bisect
+from collections.abc import Sequence
 
 from apportion.agent.allocation import ROUNDING, Allocation, Allocations, Choice, StageChoices, affordable
 
 MOST_SAMPLES = 60  # as the public code
+MOST_MODELS = 4  # of a stage that are compared; the paper has two or three, and with forty nothing would be left
 
 
 def initial(space: Allocations) -> list[Allocation]:
@@ -16,14 +18,15 @@ def initial(space: Allocations) -> list[Allocation]:
     one pass of the largest leaves too little for the smallest at the others, its models share what is left.
 
     Returns:
-        Allocations that the space has, each once, within its budget; a model that cannot pay for one pass is left out.
+        Allocations that the space has, each once, within its budget; a model that cannot pay for one pass is left out,
+        and of many models some that are spread over their sizes stand for all.
     """
     smallest = {stage.name: one_pass(stage, stage.models[0]) for stage in space.stages}
     largest = {stage.name: one_pass(stage, stage.models[-1]) for stage in space.stages}
     found: list[Allocation] = []
     for stage in space.stages:
         target = _capped(space, {**smallest, stage.name: largest[stage.name]})
-        for model in stage.models:
+        for model in _compared(stage.models):
             samples = _samples(space, smallest, stage, model, target)
             if samples is None:
                 continue
@@ -34,6 +37,12 @@ def initial(space: Allocations) -> list[Allocation]:
                         found.append(fitted)
                     break
     return found
+
+
+def _compared(models: Sequence[str]) -> list[str]:
+    """The smallest, the largest, and some between."""
+    count = min(len(models), MOST_MODELS)
+    return [models[round(place * (len(models) - 1) / max(1, count - 1))] for place in range(count)]
 
 
 def one_pass(stage: StageChoices, model: str) -> Choice:

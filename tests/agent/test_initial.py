@@ -70,3 +70,9 @@ def test_without_known_costs_every_model_has_its_fewest_samples() -> None:
 
     space = Unknown([Subtask("answer", LLAMA, 256, 64)], 10.0)
     assert [brief(allocation) for allocation in initial(space)] == ["3bx1", "8bx1", "70bx1"]
+
+
+def test_of_many_models_some_stand_for_all() -> None:
+    many = {f"{n}b": n * 1e9 for n in range(1, 42)}
+    found = [brief(allocation) for allocation in initial(Units([Subtask("answer", many, 256, 64)], None))]
+    assert [own.split("x")[0] for own in found] == ["1b", "14b", "28b", "41b"]
