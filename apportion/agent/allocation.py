@@ -112,7 +112,5 @@ def affordable(allocations: Allocations, allocation: Allocation) -> bool:
 
 def shown(allocation: Allocation) -> str:
     """An allocation in one line: `retrieve: 72b x 1; answer: 3b x 40 (fuse)`."""
-    return "; ".join(
-        f"{stage}: {choice.model} x {choice.samples}" + (f" ({choice.how})" if choice.how else "")
-        for stage, choice in allocation.items()
-    )
+    how = {stage: f" ({own.how})" if own.how and own.samples > 1 else "" for stage, own in allocation.items()}
+    return "; ".join(f"{stage}: {own.model} x {own.samples}{how[stage]}" for stage, own in allocation.items())

@@ -118,6 +118,7 @@ def checked(loaded: LoadedSpec, recording: Recording) -> list[str]:
         RecordedError: it asks other models or other prompts, so that no draw would be found.
     """
     file = escaped(str(recording.path))
+    _check_agent(file, loaded.spec)
     _check_models(file, loaded.spec, recording.about)
     now, then = (asked.model_dump() for asked in (asked_by(loaded.spec, fingerprint(loaded)), recording.about.asked))
     then["stages"] = {name: asked for name, asked in then["stages"].items() if name in now["stages"]}
@@ -137,6 +138,15 @@ def checked(loaded: LoadedSpec, recording: Recording) -> list[str]:
         )
     remarks = [f"Since the recording was made, the task has changed: {line}." for line in changed]
     return [*remarks, f"{absent:,} of {len(examples):,} examples are not in the recording."] if absent else remarks
+
+
+def _check_agent(file: str, spec: TaskSpec) -> None:
+    """A recording holds what candidates were asked, and nothing that an agent was."""
+    if spec.search.asks_agent and spec.search.agent.model is not None:
+        raise RecordedError(
+            f"a replay asks no model, and {file} holds no answers of an agent, but search.agent.model is "
+            f"{escaped(spec.search.agent.model)!r}; add `--set search.agent.model=null`, and code answers."
+        )
 
 
 def _check_models(file: str, spec: TaskSpec, about: About) -> None:

@@ -322,3 +322,11 @@ def test_graphs_by_chance(made: tuple[Path, Path], tmp_path: Path) -> None:
 def test_a_missing_file_is_said(made: tuple[Path, Path], tmp_path: Path) -> None:
     with pytest.raises(RecordedError, match=r"a recording must be a parquet file, but .*none\.parquet: No such file"):
         apportion.load(made[0]).replay(tmp_path / "none.parquet", tmp_path / "again")
+
+
+def test_an_agent_s_model_is_not_replayed_by_chance(made: tuple[Path, Path], tmp_path: Path) -> None:
+    task, recording = made
+    asking = ["search.sampler=agenttts", "search.agent.model=" + next(iter(apportion.load(task).loaded.spec.models))]
+    with pytest.raises(RecordedError, match=r"holds no answers of an agent.*search\.agent\.model=null"):
+        apportion.load(task, asking).replay(recording, tmp_path / "asked")
+    assert apportion.load(task, asking[:1]).replay(recording, tmp_path / "by code").best is not None
