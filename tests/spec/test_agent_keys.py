@@ -52,8 +52,8 @@ def test_what_is_absent_is_as_the_sampler_has_it(folder: Path, write: Write, goo
         ("{sampler: agenttts, agent: {batch: 0}}", "search.agent.batch: must be at least 1"),
         ("{sampler: agenttts, agent: {memory: most}}", "search.agent.memory: must be one of all, some, none"),
         (
-            "{sampler: agenttts, agent: {model: small, max_tokens: 2048}}",
-            "search.agent.max_tokens: must be below the context of 'small', 2048, which holds the question too, but",
+            "{sampler: agenttts, agent: {model: small, max_tokens: 4096}}",
+            "search.agent.max_tokens: must be below the context of 'small', 4096, which holds the question too, but",
         ),
         ("{sampler: agenttts, agent: {modle: big}}", "search.agent.modle: unknown key 'modle'; did you mean 'model'"),
     ],
