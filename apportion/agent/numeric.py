@@ -26,6 +26,7 @@ Floats = NDArray[np.float64]
 FEW = 2_000  # allocations that are all looked at
 FIELD, BEST = 500, 5  # of more, so many at random, and the neighbours of so many of the best trials
 NOISE = 0.1  # variance of what is measured, in that of the scores of trials
+SIZE, OWN = 3.0, 0.3  # weights of a model's size and of its being itself, beside the logarithm of samples
 GUIDELINE = "Try what is expected to improve most on the best trial."
 _erf = np.vectorize(math.erf, otypes=[np.float64])
 
@@ -76,23 +77,35 @@ def expected_improvement(mean: Floats, deviation: Floats, best: float) -> Floats
 
 
 def features(allocations: Sequence[Allocation], space: Allocations) -> Floats:
-    """A row an allocation: of each model of each stage the logarithm of one more than its samples, and each way."""
+    """A row an allocation, so that near models and near numbers of samples are alike.
+
+    Of each stage the place of its model among all by size, the logarithm of one more than the samples, the same again
+    for each model by itself, and each way of merging.
+    """
     columns = {
         name: place
         for place, name in enumerate(
             (stage.name, kind, own)
             for stage in space.stages
-            for kind, names in (("model", stage.models), ("how", stage.hows))
+            for kind, names in (("size", ("",)), ("samples", ("",)), ("model", stage.models), ("how", stage.hows))
             for own in names
         )
     }
     rows = np.zeros((len(allocations), len(columns)))
     for row, allocation in zip(rows, allocations, strict=True):
-        for stage, choice in allocation.items():
-            row[columns[stage, "model", choice.model]] = math.log1p(choice.samples)
+        for stage in space.stages:
+            choice = allocation[stage.name]
+            row[columns[stage.name, "size", ""]] = SIZE * _place(stage, choice.model)
+            row[columns[stage.name, "samples", ""]] = math.log1p(choice.samples)
+            row[columns[stage.name, "model", choice.model]] = OWN * math.log1p(choice.samples)
             if choice.how:
-                row[columns[stage, "how", choice.how]] = 1.0
+                row[columns[stage.name, "how", choice.how]] = 1.0
     return rows
+
+
+def _place(stage: StageChoices, model: str) -> float:
+    """From 0 of the smallest to 1 of the largest."""
+    return stage.models.index(model) / max(1, len(stage.models) - 1)
 
 
 def _field(brief: Brief, rng: random.Random) -> list[Allocation]:

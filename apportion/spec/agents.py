@@ -44,7 +44,5 @@ def findings(draft: Draft) -> Iterator[Finding]:
         text = f"limits.usd must know every price, but that of {show(agent.model)} is null"
         yield ("models", str(agent.model), "price"), f"{text}; write {{prompt: …, completion: …}}, or remove limits.usd"
     if model is not None and model.gguf is not None and agent.max_tokens >= model.context:
-        text = (
-            f"must leave room for the question in the model's context of {model.context} tokens, got {agent.max_tokens}"
-        )
-        yield ("search", "agent", "max_tokens"), f"{text}; raise the context of {show(agent.model)}, or lower it"
+        text = f"must be below the context of {show(agent.model)}, {model.context}, which holds the question too"
+        yield ("search", "agent", "max_tokens"), f"{text}, but is {agent.max_tokens}; lower it, or raise the context"

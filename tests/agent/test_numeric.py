@@ -36,8 +36,11 @@ def test_features_tell_models_samples_and_ways_apart() -> None:
     base: Allocation = {"retrieve": Choice("7b", 3, "fuse"), "answer": Choice("3b", 1, "vote")}
     other: Allocation = {**base, "answer": Choice("3b", 1, "fuse")}
     rows = features([base, other], space)
-    assert rows.shape == (2, 10)
-    assert rows[0].tolist()[:3] == [math.log(4), 0.0, 0.0] and rows[0].tolist() != rows[1].tolist()
+    assert rows.shape == (2, 14) and rows[0].tolist() != rows[1].tolist()
+    larger: Allocation = {**base, "retrieve": Choice("32b", 3, "fuse")}
+    largest: Allocation = {**base, "retrieve": Choice("72b", 3, "fuse")}
+    one, near, far = features([base, larger, largest], space)
+    assert np.square(one - near).sum() < np.square(one - far).sum(), "near sizes are alike"
 
 
 def test_it_finds_the_best_model_and_number_of_samples() -> None:
