@@ -133,6 +133,8 @@ def build(loaded: LoadedSpec, out: Path) -> Search:
     """
     spec = loaded.spec
     endpoints = endpoints_of(spec, loaded.path.parent)
+    for path in spec.search.warm_start:
+        RunFolder.view(loaded.resolve(path)).close()  # what is wrong with it is said before there is a folder
     bank = loaded.resolve(spec.bank) if spec.bank else None
     return wired(loaded, RunFolder.start(out, fingerprint(loaded), bank), endpoints)
 

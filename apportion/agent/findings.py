@@ -38,6 +38,9 @@ class Finding:
 
 def findings(history: History, allocations: Allocations) -> list[Finding]:
     """What the trials say of insights 1, 2 and 3, and of what the agent expected."""
+    if not slack(history):
+        nothing = "All trials scored the same." if history.measured else "Nothing was measured."
+        return [*(Finding(insight, None, nothing) for insight in (1, 2, 3)), _expectations(history)]
     return [
         _sizes(history, allocations),
         _peaks(history, allocations),
@@ -122,13 +125,17 @@ def _sizes(history: History, space: Allocations) -> Finding:
         scores = at_equal_cost(history, space, stage)
         if len(scores) < 2:
             continue
+        listed = ", ".join(f"{model} {score:.3g}" for model, score in scores.items())
+        if max(scores.values()) - min(scores.values()) <= margin:
+            said.append(f"{stage.name} favours none ({listed})")
+            continue
         best = favoured(scores, margin)
         places.append(_size(stage, best))
-        others = ", ".join(f"{model} {score:.3g}" for model, score in scores.items() if model != best)
-        said.append(f"{stage.name} favours {best} ({scores[best]:.3g}; {others})")
-    text = f"At equal cost, {'; '.join(said)}." if said else "No stage had two models compared at equal cost."
-    held = len(set(places)) > 1 if len(places) > 1 else None
-    return Finding(1, held, f"{text} Stages compared: {len(places)} of {len(space.stages)}.")
+        said.append(f"{stage.name} favours {best} ({listed})")
+    text = "No stage had two models compared for no more than the largest one's fewest samples cost."
+    if said:
+        text = f"For what the largest model's fewest samples cost, {'; '.join(said)}; {margin:.2g} is no difference."
+    return Finding(1, len(set(places)) > 1 if len(places) > 1 else None, text)
 
 
 def _size(stage: StageChoices, model: str) -> str:
@@ -171,9 +178,7 @@ def _interdependence(history: History, space: Allocations) -> Finding:
         f"After a better earlier stage more samples help a later one less in {less} of {count} comparisons, more in "
         f"{more}, as much in {same}."
     )
-    differ = less + more
-    held = False if _agreed(same, count) else _agreed(less, differ)  # no difference, no interdependence
-    return Finding(3, held, text)
+    return Finding(3, _agreed(less, less + more), text)
 
 
 def _agreed(of: int, count: int) -> bool | None:

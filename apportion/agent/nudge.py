@@ -179,11 +179,18 @@ def _samples(stage: StageChoices, value: str, allocations: Allocations) -> int:
 
 
 def _check_together(allocations: Allocations, pins: Mapping[str, str | int]) -> None:
-    """Refuse pins that leave nothing within the budget.
+    """Refuse pins that contradict each other, or leave nothing within the budget.
 
     Raises:
-        GraphError: even the cheapest allocation with these pins is over it, as far as costs are known.
+        GraphError: a single sample is to be merged, or even the cheapest allocation with these pins is over the budget,
+            as far as costs are known.
     """
+    for stage in allocations.stages:
+        if pins.get(f"{stage.name}.samples") == 1 and f"{stage.name}.how" in pins:
+            raise GraphError(
+                f"one sample is merged in no way, but `{stage.name}.samples` is pinned to 1 and `{stage.name}.how` to "
+                f"{pins[f'{stage.name}.how']}; pin one of them."
+            )
     pinned = Pinned(allocations, pins)
     least = {stage.name: Choice(stage.models[0], stage.least, usual(stage)) for stage in pinned.stages}
     for stage in pinned.stages:

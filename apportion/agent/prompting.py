@@ -12,7 +12,7 @@ from typing import Any
 
 from apportion.agent.allocation import Allocation, Allocations, Choice, StageChoices
 from apportion.agent.history import Guideline
-from apportion.agent.initial import one_pass
+from apportion.agent.initial import one_pass, usual
 from apportion.agent.reply import MOST_GUIDELINES
 from apportion.agent.settings import INSIGHTS
 from apportion.envs.worker import Message
@@ -118,11 +118,29 @@ def _stage(space: Allocations, stage: StageChoices) -> str:
     lines = [f"- {stage.name}: from {stage.least} to {stage.most} samples" + _merged(stage)]
     for model in stage.models:
         first = _added(space, {**cheapest, stage.name: one_pass(stage, model)}, base)
-        more = Choice(model, min(stage.least + 1, stage.most), one_pass(stage, model).how)
-        each = _added(space, {**cheapest, stage.name: more}, base)
-        costs = "" if first is None or each is None else f": adds {first:.4g}, and {each - first:.4g} a further sample"
-        lines.append(f"    {model}{costs}")
+        ways = {how: _more(space, stage, model, how, base) for how in stage.hows or (usual(stage),)}
+        lines.append(f"    {model}{'' if first is None else _priced(first, ways)}")
     return "\n".join(lines)
+
+
+def _more(space: Allocations, stage: StageChoices, model: str, how: str, base: float | None) -> list[float]:
+    """What the two numbers of samples above the fewest add; fewer where there are none, or costs are not known."""
+    numbers = range(stage.least + 1, min(stage.least + 2, stage.most) + 1)
+    costs = (_added(space, {**_cheapest(space), stage.name: Choice(model, n, how)}, base) for n in numbers)
+    return [cost for cost in costs if cost is not None]
+
+
+def _priced(first: float, ways: Mapping[str, Sequence[float]]) -> str:
+    """What a model adds; each way of merging by itself where it costs something of its own."""
+    same = {(f"{costs[0] - first:.4g}", f"{costs[-1] - costs[0]:.4g}") for costs in ways.values() if len(costs) == 2}
+    if len(same) == 1 and len(set(*same)) == 1:
+        return f": adds {first:.4g}, and {same.pop()[0]} a further sample"
+    said = [f": adds {first:.4g}"]
+    for how, costs in ways.items():
+        name = f" by {how}" if how else ""
+        said += [f"; the next sample{name} {costs[0] - first:.4g}"] if costs else []
+        said += [f", each further {costs[1] - costs[0]:.4g}"] if len(costs) > 1 else []
+    return "".join(said)
 
 
 def _merged(stage: StageChoices) -> str:

@@ -102,6 +102,10 @@ def sentences(of: Agency) -> list[str]:
             "What it expected:" if finding.insight is None else f"Insight {finding.insight} {VERDICTS[finding.held]}:"
         )
         lines.append(f"{what} {finding.text}")
+    chance = of.sources["fallback"]
+    if chance > (of.sources["agent"] + of.sources["repaired"]):
+        why = f", the last because {of.refused[-1]}" if of.refused else ""
+        lines.append(f"Warning: chance proposed {chance} trials, more than the agent did{why}")
     lines += [f"Pinned: {name}={value}." for name, value in of.stands.pins.items()]
     return [*lines, *(f"Note: {note}" for note in of.stands.notes)]
 

@@ -32,7 +32,9 @@ def test_stages_that_prefer_different_sizes_hold_the_first_insight() -> None:
     space = two_wiki()
     first = findings(tried(space, initial(space), large_retrieves), space)[0]
     assert first.held is True
-    assert "retrieve favours 72b" in first.text and "answer favours 3b" in first.text and "2 of 2" in first.text
+    assert (
+        "retrieve favours 72b" in first.text and "answer favours 3b" in first.text and "is no difference" in first.text
+    )
 
 
 def test_one_size_that_is_best_everywhere_does_not() -> None:
@@ -73,7 +75,7 @@ def test_samples_that_help_less_after_a_better_stage_hold_the_third_insight() ->
     less = {"7b": (0.1, 0.3, 0.5, 0.7), "72b": (0.8, 0.8, 0.8, 0.8)}
     more = {"7b": (0.1, 0.1, 0.1, 0.1), "72b": (0.2, 0.4, 0.6, 0.8)}
     same = {"7b": (0.1, 0.3, 0.5, 0.7), "72b": (0.2, 0.4, 0.6, 0.8)}
-    for gains, held in ((less, True), (more, False), (same, False)):
+    for gains, held in ((less, True), (more, False), (same, None)):
         finding = found(crossed(lambda model, n, of=gains: of[model][NUMBERS.index(n)]))[3]  # type: ignore[misc]
         assert finding.held is held and "of 3 comparisons" in finding.text
 
@@ -97,3 +99,9 @@ def test_how_far_expectations_were_off_is_told() -> None:
     trials = [Tried(n, allocation, 1.0, 0.5, Origin(1, "agent", expected=own)) for n, own in enumerate((0.4, 0.8))]
     text = found(History(trials, ()))[None].text
     assert "0.2 off" in text and "0.1 below" in text and "2 trials" in text
+
+
+def test_where_all_scores_are_the_same_nothing_is_said_of_the_insights() -> None:
+    space = two_wiki()
+    found_ = findings(tried(space, initial(space), lambda allocation: 0.0), space)
+    assert [own.held for own in found_[:3]] == [None] * 3 and "scored the same" in found_[0].text

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from apportion.agent import prompting
 from apportion.agent.allocation import Choice, StageChoices
 from apportion.agent.live import TemplateAllocations
 from apportion.errors import GraphError
@@ -93,3 +94,14 @@ def test_what_the_space_does_not_have_is_refused(wrong: dict[str, Choice]) -> No
 def test_a_stage_of_slots_is_refused() -> None:
     with pytest.raises(GraphError, match="chooses among `templates`, but stage 'free' has `slots`"):
         TemplateAllocations(SearchSpace((SlotStage("free", ("small",), 2, (), ("voter",)),)), SIZES, calls, "calls")
+
+
+def test_what_merging_costs_by_itself_is_no_price_of_a_sample() -> None:
+    """A vote costs nothing, a fuser one call more."""
+    space = allocations(TemplateStage("answer", ("small", "large"), ("single", "fuse", "vote"), (2, 9)))
+    text = prompting.task(space, {}, "", [])
+    assert "small: adds 0; the next sample by fuse 2, each further 1; the next sample by vote 1, each further 1" in text
+    plain = allocations(TemplateStage("answer", ("small",), ("single", "vote"), (2, 9)))
+    assert "small: adds 0, and 1 a further sample" in prompting.task(plain, {}, "", [])
+    two = allocations(TemplateStage("answer", ("small",), ("single", "fuse"), (2, 2)))
+    assert "small: adds 0; the next sample 2\n" in prompting.task(two, {}, "", [])

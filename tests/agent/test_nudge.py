@@ -69,6 +69,11 @@ def test_pins_that_leave_nothing_within_the_budget_and_strange_words_are_refused
         asked(Nudge(), note=(" ",))
 
 
+def test_one_sample_that_is_to_be_merged_is_refused() -> None:
+    with pytest.raises(GraphError, match=r"one sample is merged in no way"):
+        asked(Nudge(), "tell.samples=1", "tell.how=vote")
+
+
 def test_only_what_is_pinned_is_offered() -> None:
     space = Pinned(SPACE, {"tell.model": "large", "tell.samples": 3, "tell.how": "vote"})
     find, tell = space.stages

@@ -27,7 +27,7 @@ import numpy as np
 
 from apportion.bench.searchers.by_agent import Answering, ByAgent
 from apportion.bench.searchers.fronts import relative_hypervolume
-from apportion.bench.searchers.registry import SPENDS_BY_THE_DRAW, searcher
+from apportion.bench.searchers.registry import SPENDS_BY_THE_DRAW, code, searcher
 from apportion.bench.searchers.task_file import digest, load
 from apportion.envs.replay.chained import Chained
 from apportion.envs.replay.market import Currency, Market, Spent
@@ -84,6 +84,7 @@ class Run:
         unrecorded: of a chain, the largest share of the questions on which a configuration meets an answer that its
             second model was not recorded on; 0 of other tasks.
         agent: counts of a searcher by an agent (`ByAgent.counts`); None of others.
+        code: digest of the module of a user's own searcher; empty for those of the package.
     """
 
     job: Job
@@ -103,6 +104,7 @@ class Run:
     hypervolume: float | None = None
     unrecorded: float = 0.0
     agent: dict[str, int | None] | None = None
+    code: str = ""
 
 
 class Courtesy(io.TextIOBase):
@@ -210,7 +212,7 @@ def race(
 
     Raises:
         RecordedError: a task file is wrong, a searcher failed, the file cannot be written, or it holds runs of another
-            task or table.
+            task, table or searcher.
         ModuleNotFoundError: a searcher needs a module that is not installed.
     """
     wanted: dict[Job, list[Job]] = {}
@@ -219,6 +221,12 @@ def race(
         wanted.setdefault(replace(job, bank=job.bank and job.sampler not in SPENDS_BY_THE_DRAW), []).append(job)
     digests = {path: _digest(path) for path in tasks}
     known = {} if out is None else _known(out, digests)
+    codes = {name: code(name) for name, _ in samplers}
+    for job in wanted.keys() & known.keys():
+        if known[job].code != codes[job.sampler]:
+            raise RecordedError(
+                f"{out} must hold runs of {job.sampler!r} as it is, but its module changed; name another file."
+            )
     for job in wanted.keys() & known.keys():
         yield from (replace(known[job], job=asked) for asked in wanted[job])
     left = [job for job in wanted if job not in known]
@@ -226,7 +234,7 @@ def race(
         return
     with contextlib.closing(_made(left, workers, answering)) as results:
         for made in results:
-            result = replace(made, digest=digests[made.job.task])
+            result = replace(made, digest=digests[made.job.task], code=codes[made.job.sampler])
             if out is not None:
                 _write(out, result)
             yield from (replace(result, job=asked) for asked in wanted[result.job])

@@ -5,7 +5,10 @@ It knows where searchers are, not what they do.
 
 from __future__ import annotations
 
+import hashlib
 import importlib
+import importlib.util
+from pathlib import Path
 from typing import cast
 
 from apportion.bench.searchers.by_agent import BY_AGENT, Answering, ByAgent
@@ -58,3 +61,19 @@ def searcher(name: str, answering: Answering | None = None) -> Searcher:
         return cast(Searcher, getattr(importlib.import_module(module), function))
     except (ImportError, AttributeError) as error:
         raise RecordedError(f"{name!r} must be a function of a module, but {error}; mend the name.") from None
+
+
+def code(name: str) -> str:
+    """Digest of the module of a user's own searcher; empty for those of the package.
+
+    Raises:
+        RecordedError: there is no such searcher.
+    """
+    module = name.partition(":")[0]
+    if module == name:
+        return ""
+    searcher(name)  # says what is wrong
+    source = importlib.util.find_spec(module)
+    if source is None or source.origin is None or not Path(source.origin).is_file():
+        return ""
+    return hashlib.sha256(Path(source.origin).read_bytes()).hexdigest()

@@ -126,7 +126,7 @@ class Recorded:
         return columns
 
 
-def read(path: Path, dataset: str | None = None) -> Recorded:
+def read(path: Path | str, dataset: str | None = None) -> Recorded:
     """Read the outcomes of one dataset.
 
     Args:
@@ -135,6 +135,7 @@ def read(path: Path, dataset: str | None = None) -> Recorded:
     Raises:
         RecordedError: pyarrow is not installed, the file is no such table, or a row is wrong: which, and why.
     """
+    path = Path(path)
     table = load(path)
     every = Columns(path, table, np.arange(table.num_rows) + 1)
     counted = COUNTS[0] in table.column_names

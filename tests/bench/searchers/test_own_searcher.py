@@ -12,8 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from apportion.bench.searchers.race import race
 from apportion.bench.searchers.registry import searcher
 from apportion.envs.replay.market import Market
+from apportion.errors import RecordedError
 from tests.bench.searchers.easy import best, easy, searched
 from tests.bench.searchers.test_command import write_tasks
 
@@ -96,3 +98,17 @@ def test_what_is_not_there_is_said_in_one_line(named: str, name: str) -> None:
 
     with pytest.raises(RecordedError, match=f"'{name}' must be a function of a module, but .*; mend the name"):
         searcher(name)
+
+
+def test_runs_of_a_searcher_that_has_changed_are_not_taken_for_its_own(
+    named: str, example: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, _ = write_tasks(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(example))
+    out = tmp_path / "runs.jsonl"
+    first = list(race([path], [(named, False)], 1, "draws", out, 1))
+    assert list(race([path], [(named, False)], 1, "draws", out, 1)) == first
+    module = example / "halving.py"
+    module.write_text(module.read_text() + "# changed")
+    with pytest.raises(RecordedError, match=r"must hold runs of 'halving:search' as it is, but its module changed"):
+        list(race([path], [(named, False)], 1, "draws", out, 1))
