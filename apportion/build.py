@@ -19,7 +19,7 @@ from apportion.envs.limits import Allowance, Limits, Spend
 from apportion.envs.probe import probe
 from apportion.envs.stage import Example, Stage
 from apportion.envs.worker import Sampling, Worker
-from apportion.errors import LimitReached, SpecError
+from apportion.errors import GraphError, LimitReached, SpecError
 from apportion.evaluators import EVALUATORS, Evaluator
 from apportion.evaluators.benchmark import Benchmark
 from apportion.evaluators.costs import costs
@@ -281,7 +281,10 @@ def _knowledge(loaded: LoadedSpec, folder: RunFolder) -> str:
 
 def _learnt(path: Path) -> str:
     with contextlib.closing(RunFolder.view(path)) as other:
-        past = agents.past(other, space_of(other.spec), objectives_of(other.spec))
+        try:
+            past = agents.past(other, space_of(other.spec), objectives_of(other.spec))
+        except GraphError as error:
+            raise SpecError([f"search.warm_start: {path} can tell an agent nothing: {error}"]) from None
         return distilled(past.history, past.allocations)
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from apportion.agent.question import Question
+from apportion.envs.reply_checks import printable
 from apportion.errors import RecordedError
 
 TIMEOUT_S = 600.0
@@ -79,12 +80,13 @@ class Endpoint:
         try:
             with openai.OpenAI(base_url=self.url, api_key=key, timeout=TIMEOUT_S) as client:
                 said = client.chat.completions.create(**asked)
-        except openai.OpenAIError as error:
-            raise RecordedError(
-                f"the agent's server {self.url} must answer, but: {error}; mend it and go on."
-            ) from None
-        reply = said.choices[0].message.content if said.choices else None
-        return Answer(reply or "", said.usage.total_tokens if said.usage else None, time.perf_counter() - started)
+            reply = said.choices[0].message.content if said.choices else ""
+            tokens = said.usage.total_tokens if said.usage else None
+        except (openai.OpenAIError, ValueError, AttributeError, TypeError) as error:  # whatever the server sends
+            why = printable(str(error), key)
+            raise RecordedError(f"the agent's server {self.url} must answer, but: {why}; mend it and go on.") from None
+        spoken, counted = isinstance(reply, str), isinstance(tokens, int)
+        return Answer(reply if spoken else "", tokens if counted else None, time.perf_counter() - started)
 
 
 class CassetteAgent:
@@ -141,6 +143,7 @@ class CassetteAgent:
             with self._path.open("ab") as file:
                 fcntl.flock(file, fcntl.LOCK_EX)
                 self._read()
+                file.truncate(self._read_to)  # a last line that was cut short is no answer
                 if key not in self._known:
                     file.write(json.dumps({**line, **asdict(found)}).encode() + b"\n")
                     self._known[key] = found

@@ -67,7 +67,9 @@ def _samples(
 
     def within(samples: int) -> bool:
         cost = space.cost({**others, stage.name: Choice(model, samples, usual(stage))})
-        return cost is None or target is None or cost <= target * (1 + ROUNDING)  # exactly one pass may come as 0.999
+        return (
+            cost is None or target is None or cost <= target + ROUNDING * abs(target)
+        )  # exactly one pass may come as 0.999
 
     if target is None:
         return stage.least

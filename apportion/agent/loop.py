@@ -37,6 +37,7 @@ class State(TypedDict, total=False):
     Attributes:
         said: the turns of the conversation about proposals.
         wrong: what is wrong with candidates, of the last reply.
+        silent: whether the last question had no answer, so that there is nothing to repair.
     """
 
     brief: Brief
@@ -50,6 +51,7 @@ class State(TypedDict, total=False):
     refused: list[str]
     asked: int
     repaired: bool
+    silent: bool
 
 
 @dataclass(frozen=True)
@@ -132,6 +134,7 @@ class Loop:
         schema = prompting.candidates_schema(space, len(rules), brief.batch)
         reply, refused = self._ask("propose", prompting.messages(asked), schema, brief)
         return {
+            "silent": bool(refused),
             "said": [asked, reply],
             "proposals": [],
             "asked": state["asked"] + 1,
@@ -141,6 +144,8 @@ class Loop:
     def validate(self, state: State) -> State:
         """Take what can be used of the last reply."""
         brief, own = state["brief"], state["proposals"]
+        if state["silent"]:
+            return {"wrong": []}
         known = [tried.allocation for tried in brief.history.tried] + [proposal.allocation for proposal in own]
         source: Source = "repaired" if state["repaired"] else "agent"
         good, wrong = proposals(
@@ -158,6 +163,7 @@ class Loop:
         return {
             "said": [*said, asked, reply],
             "repaired": True,
+            "silent": bool(refused),
             "asked": state["asked"] + 1,
             "refused": [*state["refused"], *refused],
         }
@@ -168,12 +174,14 @@ class Loop:
         if own:
             return {"proposals": own}
         if self.settings.fail_closed:
-            said = state["refused"][-1] if state["refused"] else "nothing"
-            raise AgentError(f"the agent must propose what can be tried, but did not: {said}")
+            said = state["refused"][-1] if state["refused"] else "it said nothing."
+            raise AgentError(
+                f"the agent must propose what can be tried, but did not: {said} A note may help: nudge it."
+            )
         return {"proposals": by_chance(state["brief"])}
 
     def _usable(self, state: State) -> str:
-        return "repair" if state["wrong"] and not state["repaired"] else "hand_over"
+        return "repair" if state["wrong"] and not state["repaired"] and not state["silent"] else "hand_over"
 
     def _ask(
         self, purpose: Purpose, messages: tuple[Message, ...], schema: dict[str, Any], brief: Brief
@@ -199,4 +207,8 @@ def by_chance(brief: Brief) -> list[Proposal]:
         raise GraphError(
             f"an answer must cost at most {space.budget:.6g} {space.unit}, but no random allocation does; raise it."
         )
-    return [Proposal(own, Origin(brief.round, "fallback")) for own in found or [space.fit(drawn[0])]]
+    if not found:
+        raise GraphError(
+            "an agent must have something new to try, but chance finds nothing that was not tried; end here."
+        )
+    return [Proposal(own, Origin(brief.round, "fallback")) for own in found]

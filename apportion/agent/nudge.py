@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from apportion.agent.allocation import ROUNDING, Allocation, Allocations, Choice, StageChoices
 from apportion.agent.initial import usual
+from apportion.agent.reply import plain
 from apportion.errors import GraphError
 from apportion.graphs.parameters import Value
 
@@ -68,10 +69,12 @@ def nudged(
     for text in pin:
         name, value = _pin(text, allocations)
         pins[name] = value
-    for note in notes:
-        if not 1 <= len(note.strip()) <= MOST_WORDS:
-            raise GraphError(f"a note must have 1 to {MOST_WORDS} characters, got {len(note.strip())}; mend it.")
-    made = replace(before, after=after, pins=pins, notes=(*before.notes, *(" ".join(note.split()) for note in notes)))
+    for note in map(plain, notes):
+        if not 1 <= len(note) <= MOST_WORDS:
+            raise GraphError(
+                f"a note must have 1 to {MOST_WORDS} characters that can be shown, got {len(note)}; mend it."
+            )
+    made = replace(before, after=after, pins=pins, notes=(*before.notes, *map(plain, notes)))
     _check_together(allocations, pins)
     return made
 
@@ -168,7 +171,7 @@ def _pin(text: str, allocations: Allocations) -> tuple[str, str | int]:
 
 def _samples(stage: StageChoices, value: str, allocations: Allocations) -> int:
     law = f"`{stage.name}.samples` must be a whole number from {stage.least} to {stage.most}"
-    if not value.isdecimal() or len(value) > 9 or not stage.least <= int(value) <= stage.most:
+    if not (value.isascii() and value.isdecimal()) or len(value) > 9 or not stage.least <= int(value) <= stage.most:
         raise GraphError(f"{law}, got {value!r:.60}; choose one.")
     lone = {s.name: Choice(s.models[0], s.least, usual(s)) for s in allocations.stages}
     wanted = Choice(stage.models[0], int(value), usual(stage))

@@ -16,6 +16,7 @@ from apportion.agent.initial import usual
 from apportion.errors import GraphError
 
 MOST_TEXT = 100_000  # characters of a reply that are looked at
+MOST_CANDIDATES, MOST_WRONG = 100, 20  # of a reply that are looked at, and of which is said what is wrong
 MOST_STARTS = 200  # braces at which an object is looked for
 MOST_GUIDELINES, MOST_WORDS = 6, 400  # guidelines of a round, and characters of one
 MOST_SCORE = 1e9  # of what is expected; more is no score
@@ -49,7 +50,7 @@ def guidelines(text: str, insights: Sequence[int]) -> list[Guideline]:
         if isinstance(words, str) and words.strip():
             insight = item.get("insight") if isinstance(item, Mapping) else None
             number = insight if type(insight) is int and insight in insights else None
-            found.append((_plain(words), number))
+            found.append((plain(words)[:MOST_WORDS], number))
     return found
 
 
@@ -74,7 +75,7 @@ def proposals(
     """
     good: list[Proposal] = []
     wrong: list[str] = []
-    for number, item in enumerate(items(text, "candidates", "stages"), 1):
+    for number, item in enumerate(items(text, "candidates", "stages")[:MOST_CANDIDATES], 1):
         if len(good) == most:
             break
         try:
@@ -86,7 +87,7 @@ def proposals(
         good.append(Proposal(allocation, _origin(item, rules, round_, source)))
     if not good and not wrong:
         wrong.append("the reply must hold a JSON object with a list of `candidates`, but has none; write one.")
-    return good, wrong
+    return good, wrong[:MOST_WRONG]
 
 
 def _objects(text: str) -> list[Mapping[str, Any]]:
@@ -111,9 +112,9 @@ def _no_number(word: str) -> NoReturn:
     raise ValueError(f"{word} is no JSON number")
 
 
-def _plain(words: str) -> str:
-    """In one line, without control characters, cut at `MOST_WORDS`."""
-    return " ".join("".join(c if c.isprintable() else " " for c in words).split())[:MOST_WORDS]
+def plain(words: str) -> str:
+    """In one line, without what a terminal might take for a command."""
+    return " ".join("".join(c if c.isprintable() else " " for c in words).split())
 
 
 def _allocation(item: object, space: Allocations) -> Allocation:
@@ -159,7 +160,7 @@ def _whole(said: object) -> int | None:
     """A whole number, also where it was written as 3.0 or "3"."""
     if isinstance(said, bool):
         return None
-    if isinstance(said, str) and said.strip().isdecimal() and len(said) < 10:
+    if isinstance(said, str) and said.strip().isdecimal() and said.isascii() and len(said) < 10:
         return int(said)
     if isinstance(said, float):
         return int(said) if said.is_integer() else None

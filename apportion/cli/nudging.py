@@ -49,5 +49,7 @@ def _nudge(arguments: argparse.Namespace) -> int:
 
 def said(nudge: Nudge) -> list[str]:
     """What stands, a line each."""
+    from apportion.agent.reply import plain
+
     pins = [f"pinned: {name}={value}" for name, value in nudge.pins.items()]
-    return [*pins, *(f"note: {note}" for note in nudge.notes)] or ["Nothing is pinned or noted."]
+    return [*pins, *(f"note: {plain(note)}" for note in nudge.notes)] or ["Nothing is pinned or noted."]

@@ -14,6 +14,7 @@ from apportion import agents
 from apportion.agent.findings import Finding, findings
 from apportion.agent.history import Source, Tried
 from apportion.agent.nudge import Nudge
+from apportion.agent.reply import plain
 from apportion.graphs.space import SearchSpace
 from apportion.run import RunFolder
 from apportion.search.objectives import Objective
@@ -107,7 +108,7 @@ def sentences(of: Agency) -> list[str]:
         why = f", the last because {of.refused[-1]}" if of.refused else ""
         lines.append(f"Warning: chance proposed {chance} trials, more than the agent did{why}")
     lines += [f"Pinned: {name}={value}." for name, value in of.stands.pins.items()]
-    return [*lines, *(f"Note: {note}" for note in of.stands.notes)]
+    return [*lines, *(f"Note: {plain(note)}" for note in of.stands.notes)]
 
 
 def table(of: Agency) -> Table:

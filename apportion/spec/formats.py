@@ -193,7 +193,10 @@ def _answers(record: Row) -> list[str]:
     key, value = _value(record, ("answer", "answers"))
     names: list[object] = []
     for answer in value if isinstance(value, list) else [value]:
-        names += [answer.get("answer"), *(answer.get("aliases") or ())] if isinstance(answer, dict) else [answer]
+        aliases = (answer.get("aliases") if isinstance(answer, dict) else None) or []
+        if not isinstance(aliases, list):
+            raise BadRow(key, f"must have `aliases` that are a list, but they are {show(aliases)}")
+        names += [answer.get("answer"), *aliases] if isinstance(answer, dict) else [answer]
     found = list(dict.fromkeys(as_text(name) for name in names if name is not None))
     if not found:
         raise BadRow(key, "must hold an answer, but holds none")

@@ -74,6 +74,8 @@ def test_a_last_line_that_is_cut_short_is_none_and_other_text_is_refused(tmp_pat
     whole = path.read_bytes()
     path.write_bytes(whole + b'{"model": "o3", "mess')
     assert CassetteAgent(path, "o3").answer(asked()) == "o3 says 1"
+    CassetteAgent(path, "o3", Counted()).answer(asked("more"))
+    assert CassetteAgent(path, "o3").answer(asked("more")) == "o3 says 1", "written after whole lines only"
     path.write_bytes(whole + b"no answer\n")
     with pytest.raises(RecordedError, match="an answer a line"):
         CassetteAgent(path, "o3").answer(asked("new"))
@@ -102,3 +104,20 @@ def test_a_server_that_refuses_is_an_error_that_names_it() -> None:
 
     with pytest.raises(RecordedError, match=r"the agent's server http\S+ must answer"):
         asyncio.run(work())
+
+
+@pytest.mark.parametrize("fault", ["401_echo", "html", "truncated_json", "empty_body", "content_object", "usage_nan"])
+def test_whatever_a_server_sends_the_key_is_not_shown(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("openai")
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-verysecret-1234567890")
+
+    async def work() -> Answer:
+        async with MockServer(reply=lambda body: "well", faults=[FaultRule(fault)]) as server:
+            return await asyncio.to_thread(Endpoint(server.url).ask, "planner", asked())
+
+    try:
+        found = asyncio.run(work())
+    except RecordedError as error:
+        assert "must answer" in str(error) and "verysecret" not in str(error) and len(str(error)) < 800
+    else:
+        assert isinstance(found.reply, str) and (found.tokens is None or isinstance(found.tokens, int))

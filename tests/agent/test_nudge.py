@@ -65,13 +65,19 @@ def test_pins_that_leave_nothing_within_the_budget_and_strange_words_are_refused
         asked(Nudge(), "find.samples=6", "tell.samples=6")
     with pytest.raises(GraphError, match="pinned is nothing"):
         asked(Nudge(), unpin=("tell.model",))
-    with pytest.raises(GraphError, match="1 to 2000 characters, got 0"):
+    with pytest.raises(GraphError, match=r"1 to 2000 .*, got 0"):
         asked(Nudge(), note=(" ",))
 
 
 def test_one_sample_that_is_to_be_merged_is_refused() -> None:
     with pytest.raises(GraphError, match=r"one sample is merged in no way"):
         asked(Nudge(), "tell.samples=1", "tell.how=vote")
+
+
+def test_a_note_says_nothing_to_a_terminal() -> None:
+    assert asked(Nudge(), note=("\x1b[31mred\x07 \u202ewords\udcff",)).notes == ("[31mred words",)
+    with pytest.raises(GraphError, match=r"must be a whole number"):
+        asked(Nudge(), "tell.samples=\u0664")
 
 
 def test_only_what_is_pinned_is_offered() -> None:

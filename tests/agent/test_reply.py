@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from apportion.agent.allocation import Choice, affordable
 from apportion.agent.history import Proposal
-from apportion.agent.reply import MOST_GUIDELINES, MOST_WORDS, guidelines, items, proposals
+from apportion.agent.reply import MOST_GUIDELINES, MOST_WORDS, MOST_WRONG, guidelines, items, proposals
 from tests.agent.kit import two_wiki
 
 SPACE = two_wiki(hows=("fuse", "vote"))
@@ -166,3 +166,8 @@ def test_whatever_is_said_a_proposal_is_one_of_the_space_within_the_budget(said:
 @given(st.text(max_size=300))
 def test_any_text_can_be_read(text: str) -> None:
     assert isinstance(items(text, "candidates", "stages"), list)
+
+
+def test_of_very_many_candidates_few_are_looked_at() -> None:
+    found, wrong = read(json.dumps({"candidates": [0] * 20_000}))
+    assert not found and len(wrong) == MOST_WRONG

@@ -16,7 +16,7 @@ from apportion.agent.nudge import Nudge
 from apportion.agent.question import Agent, Question
 from apportion.agent.sampler import MEMORY, AgentTTSSampler, history
 from apportion.agent.settings import Settings
-from apportion.errors import AgentError
+from apportion.errors import AgentError, GraphError
 from tests.agent.kit import Told, two_wiki
 
 GUIDES = json.dumps({"guidelines": [{"text": "Few samples of 3b answer well.", "insight": 2}]})
@@ -164,3 +164,26 @@ def test_a_trial_enqueued_by_the_user_is_history_too() -> None:
                                                        "answer.model": "3b", "answer.samples": 99})))  # fmt: skip
     studied(of(Seen(), insights=(), guidelines=False, batch=1), 3, study)
     assert samples(study)[0] == 99 and samples(study)[2] == 2
+
+
+def test_an_agent_that_gives_no_answer_is_not_asked_to_mend_it() -> None:
+    agent = Told([GUIDES])
+    studied(of(agent), INITIAL + 1)
+    assert [question.purpose for question in agent.questions] == ["guide", "propose"]
+    with pytest.raises(AgentError, match="said nothing more"):
+        studied(of(Told([GUIDES]), fail_closed=True), INITIAL + 1)
+
+
+def test_where_nothing_new_is_left_the_search_ends() -> None:
+    only: dict[str, str | int] = {
+        "answer.model": "3b",
+        "answer.samples": 3,
+        "retrieve.model": "7b",
+        "retrieve.samples": 1,
+    }
+    nudge = Nudge(0, only)
+    agent = Told(["no"] * 9)
+    study = studied(of(agent, [nudge]), 1)
+    with pytest.raises(GraphError, match="nothing that was not tried"):
+        studied(of(agent, [nudge]), 1, study)
+    assert len(agent.questions) == 3

@@ -136,6 +136,11 @@ BAD: list[tuple[str, object, str]] = [
     ("hotpotqa", [{**HOTPOT, "question": "\ud800"}], "file, row 1: data: text must be whole characters"),
     ("hotpotqa", "[]", "file: data: must hold at least one row, but is empty; write rows"),
     ("kgqa", [{**KGQA, "answer": [None]}], "file, row 1: answer: must hold an answer, but holds none"),
+    (
+        "kgqa",
+        [{**KGQA, "answer": [{"answer": 5, "aliases": 7}]}],
+        "file, row 1: answer: must have `aliases` that are a list",
+    ),
     ("kgqa", [{**KGQA, "2hop_triples": [["a", "b"]]}], "file, row 1: 2hop_triples: must be triples [head, relation"),
     (
         "kgqa",

@@ -27,6 +27,7 @@ from apportion.agent.settings import INSIGHTS, WAYS, Settings
 from apportion.bench.searchers.by_trial import MOST_ASKS, REPEATS_IN_A_ROW, Trials
 from apportion.bench.searchers.market_allocations import MarketAllocations
 from apportion.envs.replay.market import Market, Spent
+from apportion.errors import GraphError
 
 SOURCES: Mapping[Source, str] = {"agent": "valid", "repaired": "repaired", "fallback": "replaced"}
 
@@ -161,7 +162,10 @@ class _Study:
             for _ in range(most):
                 if trials.repeats >= REPEATS_IN_A_ROW:
                     break
-                trial = self._study.ask(distributions)
+                try:
+                    trial = self._study.ask(distributions)
+                except GraphError:  # nothing new is left to try
+                    break
                 self._study.tell(trial, trials.measure(self._space.configuration(trial.params)))
 
 
