@@ -90,10 +90,10 @@ def write_task(folder: Path, url: str, task: Task = Task()) -> Path:
 
 
 @contextlib.contextmanager
-def server_process(*arguments: str, log: Path | None = None) -> Iterator[str]:
+def server_process(*arguments: str, log: Path | None = None, module: str = "apportion.testing.server") -> Iterator[str]:
     """The URL of a mock server in a process of its own."""
     logged = ["--log", str(log)] if log else []
-    command = [sys.executable, "-m", "apportion.testing.server", *logged, *arguments]
+    command = [sys.executable, "-m", module, *logged, *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
         try:
             assert process.stdout is not None

@@ -10,14 +10,11 @@ import asyncio
 import contextlib
 import json
 import random
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from apportion.testing.server import MockServer, hashed_reply
-from tests.support import ROOT, Task, write_task
+from tests.support import Task, server_process, write_task
 
 PLANNER = (
     "  planner: {{endpoint: {url}, model: planner, parameters: 1e12, price: {{prompt: 1, completion: 4}}, seeds: true,"
@@ -77,16 +74,9 @@ def write(
     return path
 
 
-@contextlib.contextmanager
-def planner_process(log: Path, reply_ms: float = 0.0) -> Iterator[str]:
+def planner_process(log: Path, reply_ms: float = 0.0) -> contextlib.AbstractContextManager[str]:
     """The URL of the server in a process of its own."""
-    command = [sys.executable, "-m", "tests.agent.planner", "--log", str(log), "--reply-ms", str(reply_ms)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
-        try:
-            assert process.stdout is not None
-            yield process.stdout.readline().strip()
-        finally:
-            process.kill()
+    return server_process("--reply-ms", str(reply_ms), log=log, module="tests.agent.planner")
 
 
 async def _serve(arguments: argparse.Namespace) -> None:
