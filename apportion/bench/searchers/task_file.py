@@ -238,6 +238,12 @@ def _prices(
             model for (of, model), n in zip(recorded.pairs, drawn, strict=True) if of == stage_name and n >= own.fewest
         ]
         models = [model for model in enough if model in listed]
+        absent = [model for model in listed if model not in models]
+        if absent and isinstance(own.prices, dict):  # a file of prices may serve other tables too
+            raise RecordedError(
+                f"every model with a price must have {own.fewest} draws of {'each' if everywhere else 'some'} question "
+                f"in {own.data}, stage {stage_name!r}, but {absent[0]!r} has not; mend its name, or leave it out."
+            )
         if not models:
             raise RecordedError(
                 f"{own.data} must hold a model of stage {stage_name!r} with a price and {own.fewest} draws of "

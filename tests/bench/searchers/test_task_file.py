@@ -169,6 +169,11 @@ WRONG_FILES: dict[str, tuple[str, str, str]] = {
         "'d' must hold every model of stage 's', but lacks 'k'; it has m, n",
     ),
     "a model without price": ("[n, m]", "[n, m, k]", "every model must have a price, but 'k' has none in .*; add it"),
+    "a priced model that is not in the table": (
+        "prices: prices.csv",
+        "prices: {large: 1, lagre: 2}",
+        r"every model with a price must have 1 draws of each question in counts\.csv, .*, but 'lagre' has not; mend",
+    ),
     "nobody has a price": ("prices: prices.csv", "prices: {}", r"counts\.csv must hold a model .* with a price"),
     "price 0": ("m: 2,", "m: 0,", r"task\.yaml:16: stages\.vote\.prices\.m: .* greater than 0, got 0"),
     "a price that is no number": ("m: 2,", "m: .nan,", r"stages\.vote\.prices\.m: .*got nan"),
