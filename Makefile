@@ -4,7 +4,7 @@
 # make joint   experiments/joint: one study by four samplers at equal spend (half an hour)
 # make race    experiments/reinforce: samplers on synthetic problems, 30 seeds (hours; goes on where it stopped)
 # make searchers    experiments/searchers: the race of searchers on recorded outcomes (long; goes on where it stopped)
-# make agenttts     experiments/agenttts: AgentTTS and what it was compared with, a script in place of the model (an hour)
+# make agenttts     experiments/agenttts: AgentTTS and what it was compared with, a script in place of the model (half an hour)
 # make clean   forget the demo's run; models and packages stay
 
 PYTHON ?= python3

@@ -29,7 +29,7 @@ from apportion.graphs.slots import SlotStage
 from apportion.graphs.space import SearchSpace
 from apportion.graphs.templates import TemplateStage
 from apportion.models import CATALOGUE, locate
-from apportion.run import RunFolder
+from apportion.run import STORE, RunFolder
 from apportion.search.objectives import Constraint, Objective
 from apportion.search.plan import Plan
 from apportion.search.study import Outcome, Study
@@ -133,8 +133,8 @@ def build(loaded: LoadedSpec, out: Path) -> Search:
     """
     spec = loaded.spec
     endpoints = endpoints_of(spec, loaded.path.parent)
-    for path in spec.search.warm_start:
-        RunFolder.view(loaded.resolve(path)).close()  # what is wrong with it is said before there is a folder
+    for path in spec.search.warm_start if not (out / STORE).exists() else ():  # a run that goes on has read them
+        RunFolder.view(loaded.resolve(path)).close()  # what is wrong with one is said before there is a folder
     bank = loaded.resolve(spec.bank) if spec.bank else None
     return wired(loaded, RunFolder.start(out, fingerprint(loaded), bank), endpoints)
 

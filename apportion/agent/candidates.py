@@ -10,6 +10,7 @@ import math
 import random
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
+from itertools import islice
 
 from apportion.agent.allocation import Allocation, Allocations, Choice, StageChoices, affordable
 from apportion.agent.question import Brief
@@ -65,6 +66,10 @@ class Unseen:
             return None
         self._seen.add(_key(fitted))
         return fitted
+
+    def some(self, drawn: Iterable[Allocation | None], most: int) -> Iterator[Allocation]:
+        """So many of what is drawn that are let through; no more is drawn than that takes."""
+        return islice((own for own in map(self.take, drawn) if own is not None), most)
 
 
 def cut(space: Allocations, allocation: Allocation) -> Allocation | None:

@@ -201,9 +201,8 @@ def by_chance(brief: Brief) -> list[Proposal]:
     """
     space, rng = brief.allocations, random.Random(brief.seed)
     unseen = Unseen(space, [tried.allocation for tried in brief.history.tried])
-    drawn = list(anywhere(space, rng))
-    found = [own for own in map(unseen.take, drawn) if own is not None][: brief.batch]
-    if not drawn:
+    found = list(unseen.some(anywhere(space, rng), brief.batch))
+    if not found and next(anywhere(space, rng), None) is None:
         raise GraphError(
             f"an answer must cost at most {space.budget:.6g} {space.unit}, but no random allocation does; raise it."
         )

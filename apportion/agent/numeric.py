@@ -8,9 +8,9 @@ from __future__ import annotations
 import json
 import math
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import islice, product
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -42,7 +42,7 @@ class NumericAgent:
         scores = [score for _, score in brief.history.measured]
         if len(scores) < 2:
             unseen = Unseen(brief.allocations, (tried.allocation for tried in brief.history.tried))
-            return written(map(Candidate, _new(unseen, anywhere(brief.allocations, rng), brief.batch)), brief)
+            return written(map(Candidate, unseen.some(anywhere(brief.allocations, rng), brief.batch)), brief)
         return written(_improving(brief, _field(brief, rng)), brief)
 
 
@@ -113,14 +113,10 @@ def _field(brief: Brief, rng: random.Random) -> list[Allocation]:
     space = brief.allocations
     unseen = Unseen(space, (tried.allocation for tried in brief.history.tried))
     if math.prod(len(stage.models) * len(stage.hows or " ") * len(_counts(stage)) for stage in space.stages) <= FEW:
-        return list(_new(unseen, _every(space), FEW))
+        return list(unseen.some(_every(space), FEW))
     best = sorted(brief.history.measured, key=lambda own: -own[1])[:BEST]
     near = (cut(space, own) for tried, _ in best for own in _neighbours(tried.allocation, space))
-    return [*_new(unseen, near, FEW), *_new(unseen, anywhere(space, rng, 2 * FIELD), FIELD)]
-
-
-def _new(unseen: Unseen, drawn: Iterable[Allocation | None], most: int) -> Iterator[Allocation]:
-    return islice((own for own in map(unseen.take, drawn) if own is not None), most)
+    return [*unseen.some(near, FEW), *unseen.some(anywhere(space, rng, 2 * FIELD), FIELD)]
 
 
 def _counts(stage: StageChoices) -> range:

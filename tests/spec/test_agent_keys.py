@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -109,6 +110,9 @@ def test_what_other_runs_taught_is_told_and_kept(tmp_path: Path) -> None:
             told = [body["messages"][1]["content"] for body in server.bodies if body["model"] == "planner"]
             assert told and all(" trials of a similar task the best were:" in text for text in told)
             assert second.summary.agent is not None
+            shutil.rmtree(tmp_path / "first")
+            again = await apportion.load(task, warm).arun(tmp_path / "second")
+            assert again.best is not None and again.to_dict() == second.to_dict(), "the others are read once"
 
     asyncio.run(work())
     folder = RunFolder.view(tmp_path / "second")
@@ -121,3 +125,4 @@ def test_a_run_to_learn_from_must_be_one(tmp_path: Path) -> None:
     task = write_planned(tmp_path, "http://127.0.0.1:9/v1", "http://127.0.0.1:9/v1")
     with pytest.raises(apportion.errors.StoreError, match="a run folder must hold"):
         apportion.load(task, ["search.warm_start=[nowhere]"]).run(tmp_path / "run")
+    assert not (tmp_path / "run").exists()
