@@ -112,5 +112,10 @@ def affordable(allocations: Allocations, allocation: Allocation) -> bool:
 
 def shown(allocation: Allocation) -> str:
     """An allocation in one line: `retrieve: 72b x 1; answer: 3b x 40 (fuse)`."""
-    how = {stage: f" ({own.how})" if own.how and own.samples > 1 else "" for stage, own in allocation.items()}
-    return "; ".join(f"{stage}: {own.model} x {own.samples}{how[stage]}" for stage, own in allocation.items())
+    return "; ".join(f"{stage}: {chosen(own)}" for stage, own in allocation.items())
+
+
+def chosen(choice: Choice) -> str:
+    """A choice in short: `3b x 40 (fuse)`."""
+    how = f" ({choice.how})" if choice.how and choice.samples > 1 else ""
+    return f"{choice.model} x {choice.samples}{how}"

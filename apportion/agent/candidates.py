@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import random
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
@@ -17,6 +18,7 @@ from apportion.agent.question import Brief
 from apportion.errors import GraphError
 
 TRIES = 400  # random draws of a batch; where all are known or too dear, a space is as good as tried out
+STEPS = 400  # allocations that are looked at around one
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,23 @@ class Unseen:
         self._seen.add(_key(fitted))
         return fitted
 
+    def near(self, allocation: Allocation) -> Allocation | None:
+        """The first around an allocation that is let through, a sample or a model of a stage a step; None for none."""
+        around = deque([allocation])
+        met = {_key(allocation)}
+        for _ in range(STEPS):
+            if not around:
+                break
+            at = around.popleft()
+            found = self.take(at)
+            if found is not None:
+                return found
+            for other in _steps(self._space, at):
+                if _key(other) not in met:
+                    met.add(_key(other))
+                    around.append(other)
+        return None
+
     def some(self, drawn: Iterable[Allocation | None], most: int) -> Iterator[Allocation]:
         """So many of what is drawn that are let through; no more is drawn than that takes."""
         return islice((own for own in map(self.take, drawn) if own is not None), most)
@@ -107,6 +126,16 @@ def some_samples(stage: StageChoices, rng: random.Random) -> int:
 def some_way(stage: StageChoices, rng: random.Random) -> str:
     """A random way of merging samples."""
     return rng.choice(stage.hows) if stage.hows else ""
+
+
+def _steps(space: Allocations, allocation: Allocation) -> Iterator[Allocation]:
+    """Allocations that differ by one sample, or by the model of one stage."""
+    for stage in space.stages:
+        own = allocation[stage.name]
+        fewer_and_more = (own.samples - 1, own.samples + 1)
+        near = [replace(own, samples=n) for n in fewer_and_more if stage.least <= n <= stage.most]
+        near += [replace(own, model=model) for model in stage.models if model != own.model]
+        yield from ({**allocation, stage.name: choice} for choice in near)
 
 
 def _key(allocation: Allocation) -> tuple[tuple[str, Choice], ...]:

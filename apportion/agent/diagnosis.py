@@ -10,7 +10,7 @@ from apportion.agent.history import History, Tried
 from apportion.agent.question import Brief
 
 PATIENCE = 2  # rounds without a better score, after which exploring is advised
-MOST_REFUSED = 5  # lines of what could not be used of the last round
+MOST_REFUSED = 2  # lines of what could not be used of the last round
 
 
 def stalled(history: History) -> bool:

@@ -21,7 +21,7 @@ from apportion.agent.history import History, Origin, Proposal, Round, Source
 from apportion.agent.memory import remembered
 from apportion.agent.question import Agent, Brief, Purpose, Question
 from apportion.agent.reply import guidelines, proposals
-from apportion.agent.settings import Settings
+from apportion.agent.settings import MOST_GUIDELINES, Settings
 from apportion.envs.worker import Message
 from apportion.errors import AgentError, GraphError
 
@@ -44,7 +44,7 @@ class State(TypedDict, total=False):
     notes: list[str]
     task: str
     trials: str
-    history: str
+    diagnosis: str
     said: list[str]
     proposals: list[Proposal]
     wrong: list[str]
@@ -99,25 +99,24 @@ class Loop:
     def recall(self, state: State) -> State:
         """What the task is, and what was tried."""
         brief, own = state["brief"], self.settings
-        told = {n: text for n, text in prompting.priors(own.insights).items() if n in brief.insights}
         space = brief.allocations
         trials = remembered(brief.history, space.unit, own.memory, own.memory_tokens)
-        return {"task": prompting.task(space, told, own.knowledge, state["notes"]), "trials": trials}
+        return {"task": prompting.task(space, own.knowledge, state["notes"]), "trials": trials}
 
     def diagnose(self, state: State) -> State:
         """How the search stands."""
-        return {"history": prompting.history(state["trials"], diagnosis(state["brief"]))}
+        return {"diagnosis": diagnosis(state["brief"])}
 
     def guide(self, state: State) -> State:
         """Ask for guidelines."""
         brief = state["brief"]
         if not self.settings.guidelines:
             return {}
-        asked = prompting.guide(state["task"], state["history"], explore=brief.stalled)
-        told = prompting.priors(self.settings.insights)
-        schema = prompting.guidelines_schema({n: told[n] for n in brief.insights})
+        told, most = self._told(brief), min(brief.batch, MOST_GUIDELINES)
+        asked = prompting.guide(state["task"], told, state["trials"], state["diagnosis"], most, explore=brief.stalled)
+        schema = prompting.guidelines_schema(told, most)
         reply, refused = self._ask("guide", prompting.messages(asked), schema, brief)
-        own = guidelines(reply, brief.insights)
+        own = guidelines(reply, brief.insights, most)
         brief = replace(brief, guidelines=own)
         refused += [] if own or refused else ["the reply held no guidelines."]
         return {
@@ -130,7 +129,10 @@ class Loop:
         """Ask for allocations."""
         brief = state["brief"]
         space, rules = brief.allocations, brief.rules
-        asked = prompting.propose(space, state["task"], state["history"], rules, brief.batch, explore=brief.stalled)
+        asked = prompting.propose(
+            space, state["task"], self._told(brief), state["trials"], state["diagnosis"], rules, brief.batch,
+            explore=brief.stalled,
+        )  # fmt: skip
         schema = prompting.candidates_schema(space, len(rules), brief.batch)
         reply, refused = self._ask("propose", prompting.messages(asked), schema, brief)
         return {
@@ -182,6 +184,10 @@ class Loop:
 
     def _usable(self, state: State) -> str:
         return "repair" if state["wrong"] and not state["repaired"] and not state["silent"] else "hand_over"
+
+    def _told(self, brief: Brief) -> dict[int, str]:
+        """The priors of the round."""
+        return {n: text for n, text in prompting.priors(self.settings.insights).items() if n in brief.insights}
 
     def _ask(
         self, purpose: Purpose, messages: tuple[Message, ...], schema: dict[str, Any], brief: Brief

@@ -4,39 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from apportion.agent.allocation import shown
+from apportion.agent.allocation import chosen
 from apportion.agent.history import History, Tried
 from apportion.agent.settings import Memory
 
-BYTES_PER_TOKEN = 3.0  # of names and digits, of which tokens cover fewer than of prose
+BYTES_PER_TOKEN = 1.6  # of short names and digits, of which tokens cover fewer than of prose
 FIRST = 3  # of the best that are shown in any case
 
 
 def remembered(history: History, unit: str, memory: Memory, tokens: int) -> str:
-    """A line a trial, the best and the newest first to be kept, in the order of their numbers.
+    """A table, a row a trial: the best and the newest first to be kept, in the order of their numbers.
 
     Args:
-        tokens: that the lines may take, by a rule of thumb; of `some` only.
+        tokens: that the rows may take, by a rule of thumb; of `some` only.
 
     Returns:
-        The lines, and how many trials are left out; empty where nothing is to be shown.
+        The table, and how many trials are left out; empty where nothing is to be shown.
     """
     if memory == "none" or not history.tried:
         return ""
-    chosen = list(history.tried) if memory == "all" else _fitting(history, unit, tokens)
-    lines = [_line(tried, unit) for tried in sorted(chosen, key=lambda tried: tried.number)]
-    left = len(history.tried) - len(chosen)
+    kept = list(history.tried) if memory == "all" else _fitting(history, tokens)
+    names = " | ".join(history.tried[0].allocation)
+    lines = [f"trial | {names} | score | cost in {unit}"]
+    lines += [_row(tried) for tried in sorted(kept, key=lambda tried: tried.number)]
+    left = len(history.tried) - len(kept)
     return "\n".join([*lines, f"({left} more are left out)"] if left else lines)
 
 
-def _fitting(history: History, unit: str, tokens: int) -> list[Tried]:
+def _fitting(history: History, tokens: int) -> list[Tried]:
     """As many as fit: some of the best, then the newest, then the others by their scores."""
     best = sorted(history.tried, key=lambda tried: (tried.score is None, -(tried.score or 0.0)))
     newest = [tried for tried in reversed(history.tried) if _newest(tried, history)]
     kept: list[Tried] = []
     room = tokens * BYTES_PER_TOKEN
     for tried in _once([*best[:FIRST], *newest, *best]):
-        room -= len(_line(tried, unit).encode()) + 1
+        room -= len(_row(tried).encode()) + 1
         if room < 0:
             break
         kept.append(tried)
@@ -52,7 +54,7 @@ def _once(tried: Sequence[Tried]) -> list[Tried]:
     return list({own.number: own for own in tried}.values())
 
 
-def _line(tried: Tried, unit: str) -> str:
-    cost = "" if tried.cost is None else f", costs {tried.cost:.4g} {unit}"
-    score = "could not be measured" if tried.score is None else f"scored {tried.score:.4g}"
-    return f"trial {tried.number}: {shown(tried.allocation)}: {score}{cost}"
+def _row(tried: Tried) -> str:
+    choices = (chosen(choice) for choice in tried.allocation.values())
+    score = "not measured" if tried.score is None else f"{tried.score:.4g}"
+    return " | ".join([str(tried.number), *choices, score, *([] if tried.cost is None else [f"{tried.cost:.4g}"])])

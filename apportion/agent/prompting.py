@@ -13,7 +13,6 @@ from typing import Any
 from apportion.agent.allocation import Allocation, Allocations, Choice, StageChoices
 from apportion.agent.history import Guideline
 from apportion.agent.initial import one_pass, usual
-from apportion.agent.reply import MOST_GUIDELINES
 from apportion.agent.settings import INSIGHTS
 from apportion.envs.worker import Message
 from apportion.template import render
@@ -32,35 +31,40 @@ def priors(insights: Sequence[int | str]) -> dict[int, str]:
     return numbered | {len(INSIGHTS) + i: text for i, text in enumerate(own, 1)}
 
 
-def task(space: Allocations, told: Mapping[int, str], knowledge: str, notes: Sequence[str]) -> str:
+def task(space: Allocations, knowledge: str, notes: Sequence[str]) -> str:
     """The stages, the budget and what is known beforehand."""
     stages = "\n".join(_stage(space, stage) for stage in space.stages)
     return _sections(
         _filled("task", stages=stages, budget=_budget(space)),
         f"Seen in other studies:\n{knowledge}" if knowledge else "",
-        "\n".join(f"Insight {number}. {text}" for number, text in told.items()),
         "\n".join(f"Note by the person in charge: {note}" for note in notes),
     )
 
 
-def history(trials: str, diagnosis: str) -> str:
-    """What was tried; empty where nothing is to be shown."""
-    return _filled("history", trials=trials, diagnosis=diagnosis) if trials else ""
-
-
-def guide(of_task: str, of_history: str, *, explore: bool) -> str:
+def guide(of_task: str, told: Mapping[int, str], trials: str, diagnosis: str, most: int, *, explore: bool) -> str:
     """The question for guidelines."""
-    context = _sections(of_task, of_history)
-    return _filled("guide", context=context, most=str(MOST_GUIDELINES), explore=EXPLORE if explore else "")
+    context = _sections(of_task, _insights(told), _history(trials, diagnosis))
+    return _filled("guide", context=context, most=str(most), explore=EXPLORE if explore else "")
 
 
 def propose(
-    space: Allocations, of_task: str, of_history: str, rules: Sequence[Guideline], count: int, *, explore: bool
+    space: Allocations,
+    of_task: str,
+    told: Mapping[int, str],
+    trials: str,
+    diagnosis: str,
+    rules: Sequence[Guideline],
+    count: int,
+    *,
+    explore: bool,
 ) -> str:
-    """The question for allocations."""
+    """The question for allocations. Where there are guidelines, these stand for insights, diagnosis and exploring."""
     listed = "\n".join(f"{number}. {text}" for number, (text, _) in enumerate(rules, 1))
-    context = _sections(of_task, of_history, f"Guidelines:\n{listed}" if rules else "")
-    explored = EXPLORE if explore else ""
+    if rules:
+        context = _sections(of_task, _history(trials, ""), f"Guidelines:\n{listed}")
+    else:
+        context = _sections(of_task, _insights(told), _history(trials, diagnosis))
+    explored = EXPLORE if explore and not rules else ""
     return _filled("propose", context=context, count=str(count), explore=explored, example=_example(space))
 
 
@@ -76,11 +80,11 @@ def messages(*said: str) -> tuple[Message, ...]:
     return (Message("system", _text("prompts/system.txt")), *turns)
 
 
-def guidelines_schema(told: Mapping[int, str]) -> dict[str, Any]:
+def guidelines_schema(told: Mapping[int, str], most: int) -> dict[str, Any]:
     """JSON schema of guidelines."""
     insight = {"anyOf": [{"type": "null"}, {"type": "integer", "enum": sorted(told)}]} if told else {"type": "null"}
     item = _object({"text": {"type": "string"}, "insight": insight})
-    return _object({"guidelines": {"type": "array", "items": item, "minItems": 1, "maxItems": MOST_GUIDELINES}})
+    return _object({"guidelines": {"type": "array", "items": item, "minItems": 1, "maxItems": most}})
 
 
 def candidates_schema(space: Allocations, rules: int, count: int) -> dict[str, Any]:
@@ -164,6 +168,15 @@ def _budget(space: Allocations) -> str:
 
 def _cheapest(space: Allocations) -> Allocation:
     return {stage.name: one_pass(stage, stage.models[0]) for stage in space.stages}
+
+
+def _history(trials: str, diagnosis: str) -> str:
+    """What was tried; empty where nothing is to be shown."""
+    return _sections(_filled("history", trials=trials), diagnosis) if trials else ""
+
+
+def _insights(told: Mapping[int, str]) -> str:
+    return "\n".join(f"Insight {number}. {text}" for number, text in told.items())
 
 
 def _example(space: Allocations) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 from apportion.agent.allocation import Allocation, Allocations, Choice, StageChoices, affordable, shown
+from apportion.agent.candidates import Unseen, cut
 from apportion.agent.history import Guideline, Origin, Proposal, Source
 from apportion.agent.initial import usual
 from apportion.errors import GraphError
@@ -18,7 +19,7 @@ from apportion.errors import GraphError
 MOST_TEXT = 100_000  # characters of a reply that are looked at
 MOST_CANDIDATES, MOST_WRONG = 100, 20  # of a reply that are looked at, and of which is said what is wrong
 MOST_STARTS = 200  # braces at which an object is looked for
-MOST_GUIDELINES, MOST_WORDS = 6, 400  # guidelines of a round, and characters of one
+MOST_WORDS = 400  # characters of a guideline
 MOST_SCORE = 1e9  # of what is expected; more is no score
 SHOWN = 60  # characters of what is wrong that are quoted
 
@@ -42,10 +43,14 @@ def items(text: str, key: str, sign: str) -> list[Any]:
     return loose
 
 
-def guidelines(text: str, insights: Sequence[int]) -> list[Guideline]:
-    """Guidelines, each with the number of the insight that it says it rests on; None for none, or for one not told."""
+def guidelines(text: str, insights: Sequence[int], most: int) -> list[Guideline]:
+    """Guidelines, each with the number of the insight that it says it rests on; None for none, or for one not told.
+
+    Args:
+        most: guidelines that are taken.
+    """
     found: list[Guideline] = []
-    for item in items(text, "guidelines", "text")[:MOST_GUIDELINES]:
+    for item in items(text, "guidelines", "text")[:most]:
         words = item.get("text") if isinstance(item, Mapping) else item
         if isinstance(words, str) and words.strip():
             insight = item.get("insight") if isinstance(item, Mapping) else None
@@ -71,16 +76,17 @@ def proposals(
         most: proposals that are taken.
 
     Returns:
-        Proposals, and a line for each candidate that is none.
+        Proposals, and a line for each candidate that is none, which names one near it that could be.
     """
     good: list[Proposal] = []
     wrong: list[str] = []
+    unseen, instead = Unseen(space, known), Unseen(space, known)
     for number, item in enumerate(items(text, "candidates", "stages")[:MOST_CANDIDATES], 1):
         if len(good) == most:
             break
         try:
             allocation = _allocation(item, space)
-            _check(allocation, space, [*known, *(proposal.allocation for proposal in good)])
+            _check(allocation, space, unseen, instead)
         except GraphError as error:
             wrong.append(f"candidate {number}: {error}")
             continue
@@ -167,14 +173,25 @@ def _whole(said: object) -> int | None:
     return said if isinstance(said, int) else None
 
 
-def _check(allocation: Allocation, space: Allocations, known: Sequence[Allocation]) -> None:
-    if not affordable(space, allocation):
-        raise GraphError(
-            f"an answer may cost {space.budget:.6g} {space.unit} at most, but {shown(allocation)} costs "
-            f"{space.cost(allocation):.6g}; take fewer samples or smaller models."
-        )
-    if allocation in known:
-        raise GraphError(f"candidates must be new, but {shown(allocation)} is known; change it.")
+def _check(allocation: Allocation, space: Allocations, unseen: Unseen, instead: Unseen) -> None:
+    """Let a new allocation within the budget through.
+
+    Args:
+        instead: what is named in place of one that is not let through, each once.
+    """
+    if unseen.take(allocation) is not None:
+        instead.take(allocation)
+        return
+    affords = affordable(space, allocation)
+    near = instead.near(allocation if affords else cut(space, allocation) or allocation)
+    if affords:
+        remedy = "change it" if near is None else f"{shown(near)} is not"
+        raise GraphError(f"candidates must be new, but {shown(allocation)} is known; {remedy}.")
+    remedy = "fewer samples or smaller models" if near is None else f"less, such as {shown(near)}"
+    raise GraphError(
+        f"an answer may cost {space.budget:.6g} {space.unit} at most, but {shown(allocation)} costs "
+        f"{space.cost(allocation):.6g}; take {remedy}."
+    )
 
 
 def _origin(item: object, rules: Sequence[Guideline], round_: int, source: Source) -> Origin:

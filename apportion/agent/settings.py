@@ -8,6 +8,7 @@ from typing import Literal
 
 Memory = Literal["all", "some", "none"]
 INSIGHTS = (1, 2, 3)
+MOST_GUIDELINES = 6  # of a round
 
 
 @dataclass(frozen=True)

@@ -99,9 +99,9 @@ def test_a_stage_of_slots_is_refused() -> None:
 def test_what_merging_costs_by_itself_is_no_price_of_a_sample() -> None:
     """A vote costs nothing, a fuser one call more."""
     space = allocations(TemplateStage("answer", ("small", "large"), ("single", "fuse", "vote"), (2, 9)))
-    text = prompting.task(space, {}, "", [])
+    text = prompting.task(space, "", [])
     assert "small: adds 0; the next sample by fuse 2, each further 1; the next sample by vote 1, each further 1" in text
     plain = allocations(TemplateStage("answer", ("small",), ("single", "vote"), (2, 9)))
-    assert "small: adds 0, and 1 a further sample" in prompting.task(plain, {}, "", [])
+    assert "small: adds 0, and 1 a further sample" in prompting.task(plain, "", [])
     two = allocations(TemplateStage("answer", ("small",), ("single", "fuse"), (2, 2)))
-    assert "small: adds 0; the next sample 2\n" in prompting.task(two, {}, "", [])
+    assert "small: adds 0; the next sample 2\n" in prompting.task(two, "", [])

@@ -22,7 +22,12 @@ def trials(scores: list[float | None], batch: int = 5) -> History:
 
 
 def numbers(text: str) -> list[int]:
-    return [int(line.split(":")[0].removeprefix("trial ")) for line in text.splitlines() if line.startswith("trial")]
+    return [int(line.split(" | ")[0]) for line in rows(text)]
+
+
+def rows(text: str) -> list[str]:
+    """The rows of the table."""
+    return [line for line in text.splitlines()[1:] if " | " in line]
 
 
 def test_all_are_shown_or_none() -> None:
@@ -30,7 +35,7 @@ def test_all_are_shown_or_none() -> None:
     assert numbers(remembered(history, "units", "all", 1)) == [0, 1, 2]
     assert remembered(history, "units", "none", 1000) == ""
     assert remembered(History([], []), "units", "all", 1000) == ""
-    assert "could not be measured" in remembered(history, "units", "all", 1)
+    assert "not measured" in remembered(history, "units", "all", 1)
 
 
 def test_of_many_the_best_and_the_newest_are_kept() -> None:
@@ -45,6 +50,6 @@ def test_of_many_the_best_and_the_newest_are_kept() -> None:
 @given(st.lists(st.none() | st.floats(0, 1), max_size=60), st.integers(0, 2000))
 def test_the_tokens_are_kept_to(scores: list[float | None], tokens: int) -> None:
     text = remembered(trials(scores), "units", "some", tokens)
-    lines = [line for line in text.splitlines() if line.startswith("trial")]
+    lines = rows(text)
     assert sum(len(line) + 1 for line in lines) <= tokens * BYTES_PER_TOKEN
     assert len(set(lines)) == len(lines)

@@ -75,5 +75,5 @@ def test_without_costs_or_a_budget_nothing_is_said_of_them() -> None:
             return None
 
     space = Unknown(two_wiki().subtasks, None)
-    text = prompting.task(space, {}, "", [])
+    text = prompting.task(space, "", [])
     assert "adds" not in text and "costs" not in text and "There is no bound on the cost of an answer" in text

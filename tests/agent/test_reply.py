@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apportion.agent.allocation import Choice, affordable
+from apportion.agent.allocation import Choice, affordable, shown
+from apportion.agent.candidates import Unseen
 from apportion.agent.history import Proposal
-from apportion.agent.reply import MOST_GUIDELINES, MOST_WORDS, MOST_WRONG, guidelines, items, proposals
+from apportion.agent.reply import MOST_WORDS, MOST_WRONG, guidelines, items, proposals
 from tests.agent.kit import two_wiki
 
 SPACE = two_wiki(hows=("fuse", "vote"))
@@ -112,6 +113,26 @@ def test_good_ones_are_taken_beside_bad_ones_and_none_twice() -> None:
     assert len(read(text, most=1)[0]) == 1
 
 
+def test_what_is_known_or_too_dear_is_told_what_could_be_instead() -> None:
+    text = json.dumps({"candidates": [{"stages": GOOD}] * 3})
+    _, wrong = read(text, known=[WANTED])
+    named = [line.rpartition("is known; ")[2].removesuffix(" is not.") for line in wrong]
+    assert len(set(named)) == 3 and named[0] == "retrieve: 72b x 2 (fuse); answer: 3b x 40 (vote)"
+    dear = json.dumps({"candidates": [{"stages": {**GOOD, "answer": {"model": "70b", "samples": 99}}}]})
+    _, [line] = read(dear)
+    assert line.endswith("take less, such as retrieve: 72b x 1; answer: 70b x 6 (fuse).")
+
+
+def test_what_is_named_instead_is_new_and_within_the_budget() -> None:
+    unseen = Unseen(SPACE, [WANTED])
+    met = [unseen.near(WANTED) for _ in range(60)]
+    assert all(own is not None and affordable(SPACE, own) and own != WANTED for own in met)
+    assert len({shown(own) for own in met if own is not None}) == 60
+    one = Unseen(two_wiki(budget=80.4), [])
+    cheapest = {"retrieve": Choice("7b", 1), "answer": Choice("3b", 1)}
+    assert one.near(cheapest) == cheapest and one.near(cheapest) is None
+
+
 def test_guidelines_are_plain_lines_and_few() -> None:
     said = [
         {"text": " Use\n\x1b[31m few \x00 ", "insight": 2},
@@ -120,10 +141,10 @@ def test_guidelines_are_plain_lines_and_few() -> None:
         3,
         {"text": 4},
     ]
-    found = guidelines(json.dumps({"guidelines": said}), (2, 3))
+    found = guidelines(json.dumps({"guidelines": said}), (2, 3), 6)
     assert found == [("Use [31m few", 2), ("x" * MOST_WORDS, None), ("Bare.", None)]
-    assert len(guidelines(json.dumps({"guidelines": ["Again."] * 99}), ())) == MOST_GUIDELINES
-    assert guidelines("no", ()) == [] == guidelines('{"guidelines": {}}', ())
+    assert len(guidelines(json.dumps({"guidelines": ["Again."] * 99}), (), 6)) == 6
+    assert guidelines("no", (), 6) == [] == guidelines('{"guidelines": {}}', (), 6)
 
 
 JSON = st.recursive(
@@ -160,7 +181,7 @@ def test_whatever_is_said_a_proposal_is_one_of_the_space_within_the_budget(said:
             assert affordable(SPACE, own.allocation)
             assert SPACE.allocation(SPACE.params(own.allocation)) == own.allocation
             assert Proposal.from_dict(json.loads(json.dumps(own.to_dict()))) == own
-        guidelines(text, (1, 2, 3))
+        guidelines(text, (1, 2, 3), 6)
 
 
 @given(st.text(max_size=300))

@@ -71,7 +71,7 @@ def test_later_rounds_are_not_told_the_first_insight() -> None:
     first, later = agent.questions[0].messages[-1].content, agent.questions[2].messages[-1].content
     assert all(f"Insight {n}." in first for n in (1, 2, 3))
     assert "Insight 1." not in later and "Insight 2." in later and "Insight 3." in later
-    assert "trial 5: retrieve: 72b x 1; answer: 3b x 10: scored 0.51, costs 826 units" in later
+    assert "\n5 | 72b x 1 | 3b x 10 | 0.51 | 826\n" in later
 
 
 def test_without_the_first_insight_a_search_begins_at_random() -> None:

@@ -67,7 +67,7 @@ def test_a_large_model_is_kept_only_where_it_is_clearly_better() -> None:
         return slightly[allocation["retrieve"].model] + {"3b": 0.3, "8b": 0.1, "70b": 0.1}[allocation["answer"].model]
 
     asked = question(space, tried(space, initial(space), score), purpose="guide")
-    said = guidelines(ScriptedAgent().answer(asked), (1, 2, 3))
+    said = guidelines(ScriptedAgent().answer(asked), (1, 2, 3), 6)
     assert any(insight == 1 and "retrieve 7b, answer 3b" in text for text, insight in said)
 
 

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, get_args
 
 import numpy as np
 
@@ -23,14 +24,15 @@ from apportion.agent.knowledge import best, distilled
 from apportion.agent.numeric import NumericAgent
 from apportion.agent.question import Agent, Question
 from apportion.agent.scripted import ScriptedAgent
-from apportion.agent.settings import INSIGHTS, WAYS, Settings
+from apportion.agent.settings import INSIGHTS, WAYS, Memory, Settings
 from apportion.bench.searchers.by_trial import MOST_ASKS, REPEATS_IN_A_ROW, Trials
 from apportion.bench.searchers.market_allocations import MarketAllocations
 from apportion.envs.replay.market import Market, Spent
-from apportion.errors import GraphError
+from apportion.errors import GraphError, RecordedError
 
 SOURCES: Mapping[Source, str] = {"agent": "valid", "repaired": "repaired", "fallback": "replaced"}
 
+MOST_SET = 10_000  # of a number in the name of a way
 ELSEWHERE = 10**6  # added to the seed of a market, for the one that knowledge is from
 STUDY = 50  # trials that knowledge is from, as many as the paper gives a search
 
@@ -86,6 +88,31 @@ BY_AGENT: Mapping[str, Way] = {
     "agenttts-numeric": Way(WAYS["agenttts"], lambda found: NumericAgent(), modelled=False),
 }
 """Ways by name; `agenttts-2` is AgentTTS without insight 2."""
+
+
+def way(name: str) -> Way | None:
+    """The way of a name, None where there is none. It may set keys of `search.agent`: `agenttts/batch=3/memory=none`.
+
+    Raises:
+        RecordedError: a key or its value is wrong.
+    """
+    first, *rest = name.split("/")
+    if first not in BY_AGENT:
+        return None
+    changes: dict[str, Any] = {}
+    for text in rest:
+        key, _, value = text.partition("=")
+        if key in ("batch", "memory_tokens") and value.isdecimal() and 1 <= int(value) <= MOST_SET:
+            changes[key] = int(value)
+        elif key == "memory" and value in get_args(Memory):
+            changes[key] = value
+        else:
+            raise RecordedError(
+                f"{first!r} may be followed by batch=N, memory_tokens=N (1 to {MOST_SET:,}) and memory="
+                f"{'|'.join(get_args(Memory))}, with / between, got {text!r}; mend it."
+            )
+    own = BY_AGENT[first]
+    return replace(own, settings=replace(own.settings, **changes))
 
 
 class ByAgent:

@@ -11,7 +11,7 @@ import importlib.util
 from pathlib import Path
 from typing import cast
 
-from apportion.bench.searchers.by_agent import BY_AGENT, Answering, ByAgent
+from apportion.bench.searchers.by_agent import BY_AGENT, Answering, ByAgent, way
 from apportion.bench.searchers.by_draw import BY_DRAW
 from apportion.bench.searchers.by_trial import BY_TRIAL, Searcher
 from apportion.bench.searchers.osca import osca
@@ -35,7 +35,8 @@ SPENDS_BY_THE_DRAW = frozenset({"allocator", "osca", *BY_DRAW})
 
 def asked(name: str, answering: Answering | None) -> str:
     """The name of a searcher whose agent is a model: `agenttts@MODEL`; that of others is theirs."""
-    return f"{name}@{answering.model}" if answering and name in BY_AGENT and BY_AGENT[name].modelled else name
+    own = way(name)
+    return f"{name}@{answering.model}" if answering and own is not None and own.modelled else name
 
 
 def searcher(name: str, answering: Answering | None = None) -> Searcher:
@@ -49,9 +50,10 @@ def searcher(name: str, answering: Answering | None = None) -> Searcher:
     """
     if name in SEARCHERS:
         return SEARCHERS[name]
-    way, at, _ = name.partition("@")
-    if at and way in BY_AGENT and name == asked(way, answering):
-        return ByAgent(BY_AGENT[way], answering)
+    plain, at, _ = name.partition("@")
+    own = way(plain)
+    if own is not None and name == (asked(plain, answering) if at else plain):
+        return ByAgent(own, answering if at else None)
     module, colon, function = name.partition(":")
     if not colon:
         raise RecordedError(

@@ -6,6 +6,7 @@ import asyncio
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ import numpy as np
 import pytest
 
 from apportion.agent.allocation import Choice, affordable
-from apportion.bench.searchers.by_agent import BY_AGENT, Answering, ByAgent
+from apportion.agent.settings import WAYS
+from apportion.bench.searchers.by_agent import BY_AGENT, Answering, ByAgent, way
 from apportion.bench.searchers.market_allocations import MarketAllocations
 from apportion.bench.searchers.race import Job, read, run
 from apportion.bench.searchers.registry import asked, searcher
@@ -132,6 +134,19 @@ def test_the_name_of_a_model_is_part_of_the_name_of_a_searcher() -> None:
     assert isinstance(searcher("agenttts@o3", model), ByAgent)
     with pytest.raises(RecordedError, match="must be one of"):
         searcher("agenttts@o3")
+
+
+@pytest.mark.parametrize("wrong", ["batch=0", "batch=ten", "batch", "memory=much", "insights=1", ""])
+def test_a_way_may_set_its_batch_and_memory(wrong: str) -> None:
+    own = way("agenttts/batch=3/memory=none/memory_tokens=120")
+    assert own is not None
+    assert own.settings == replace(WAYS["agenttts"], batch=3, memory="none", memory_tokens=120)
+    model = Answering("Qwen/o3", "http://127.0.0.1:1")
+    name = asked("agenttts/batch=3", model)
+    assert name == "agenttts/batch=3@Qwen/o3" and isinstance(searcher(name, model), ByAgent)
+    assert isinstance(searcher("agenttts/batch=3"), ByAgent)
+    with pytest.raises(RecordedError, match=r"'agenttts' may be followed by batch=N, .* got .*; mend it"):
+        searcher(f"agenttts/{wrong}")
 
 
 def planned(body: dict[str, Any]) -> str:

@@ -278,7 +278,7 @@ WRONG_FILES = {
         "day: {models: [small], fewest: 4, ",
         "must have 4 draws of some question, but 'small'",
     ),
-    "too few draws of all": ("day: {", "day: {fewest: 4, ", "every model with a price must have 4 draws of some question in .*, but 'small' has not"),
+    "too few draws of all": ("day: {", "day: {fewest: 4, ", r"4 draws of some question in .*, but 'small' has not"),
     "no such file": ("day: {data: table", "day: {data: none", "must be a table, but"),
 }
 
