@@ -181,8 +181,8 @@ def _insights(told: Mapping[int, str]) -> str:
 
 def _example(space: Allocations) -> str:
     """The form of an allocation, with no choice that could be copied."""
-    how = {stage.name: ', "how": "..."' if stage.hows else "" for stage in space.stages}
-    each = (f'"{stage.name}": {{"model": "...", "samples": 1{how[stage.name]}}}' for stage in space.stages)
+    how = {stage.name: ', "how": WAY' if stage.hows else "" for stage in space.stages}
+    each = (f'"{stage.name}": {{"model": MODEL, "samples": NUMBER{how[stage.name]}}}' for stage in space.stages)
     return "{" + ", ".join(each) + "}"
 
 

@@ -185,9 +185,9 @@ def _check(allocation: Allocation, space: Allocations, unseen: Unseen, instead: 
     affords = affordable(space, allocation)
     near = instead.near(allocation if affords else cut(space, allocation) or allocation)
     if affords:
-        remedy = "change it" if near is None else f"{shown(near)} is not"
+        remedy = "change it" if near is None else f"try {shown(near)}"
         raise GraphError(f"candidates must be new, but {shown(allocation)} is known; {remedy}.")
-    remedy = "fewer samples or smaller models" if near is None else f"less, such as {shown(near)}"
+    remedy = "fewer samples or smaller models" if near is None else f"less: try {shown(near)}"
     raise GraphError(
         f"an answer may cost {space.budget:.6g} {space.unit} at most, but {shown(allocation)} costs "
         f"{space.cost(allocation):.6g}; take {remedy}."

@@ -116,11 +116,11 @@ def test_good_ones_are_taken_beside_bad_ones_and_none_twice() -> None:
 def test_what_is_known_or_too_dear_is_told_what_could_be_instead() -> None:
     text = json.dumps({"candidates": [{"stages": GOOD}] * 3})
     _, wrong = read(text, known=[WANTED])
-    named = [line.rpartition("is known; ")[2].removesuffix(" is not.") for line in wrong]
+    named = [line.rpartition("is known; try ")[2].removesuffix(".") for line in wrong]
     assert len(set(named)) == 3 and named[0] == "retrieve: 72b x 2 (fuse); answer: 3b x 40 (vote)"
     dear = json.dumps({"candidates": [{"stages": {**GOOD, "answer": {"model": "70b", "samples": 99}}}]})
     _, [line] = read(dear)
-    assert line.endswith("take less, such as retrieve: 72b x 1; answer: 70b x 6 (fuse).")
+    assert line.endswith("take less: try retrieve: 72b x 1; answer: 70b x 3 (fuse).")
 
 
 def test_what_is_named_instead_is_new_and_within_the_budget() -> None:
