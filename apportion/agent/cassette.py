@@ -21,6 +21,7 @@ from apportion.envs.reply_checks import printable
 from apportion.errors import RecordedError
 
 TIMEOUT_S = 600.0
+MOST_TOKENS = 2000  # of a reply, as of an agent in a run
 NO_KEY = "none"  # what a server that wants no key is sent
 
 
@@ -73,6 +74,7 @@ class Endpoint:
             "model": model,
             "messages": [asdict(message) for message in question.messages],
             "response_format": {"type": "json_schema", "json_schema": form},
+            "max_tokens": MOST_TOKENS,
             "seed": question.brief.seed % 2**31,
         }
         key = os.environ.get("OPENAI_API_KEY", NO_KEY)

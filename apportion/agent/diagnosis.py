@@ -10,7 +10,6 @@ from apportion.agent.history import History, Tried
 from apportion.agent.question import Brief
 
 PATIENCE = 2  # rounds without a better score, after which exploring is advised
-MOST_REFUSED = 2  # lines of what could not be used of the last round
 
 
 def stalled(history: History) -> bool:
@@ -36,8 +35,9 @@ def diagnosis(brief: Brief) -> str:
         if found.insight in brief.insights and found.held is not None:
             verb = "seems to hold" if found.held else "does not seem to hold"
             lines.append(f"Insight {found.insight} {verb} here. {found.text}")
-    if history.rounds and history.rounds[-1].refused:
-        lines.append("Of the last round could not be used: " + " ".join(history.rounds[-1].refused[:MOST_REFUSED]))
+    if history.rounds and (refused := history.rounds[-1].refused):
+        more = f" ({len(refused) - 1} more)" if len(refused) > 1 else ""
+        lines.append(f"Of the last round could not be used: {refused[0]}{more}")
     return "\n".join(lines)
 
 
