@@ -93,14 +93,16 @@ class AgentTTSSampler(BaseSampler):
 
     def _round(self, past: History, nudge: Nudge, *, first: bool) -> Round:
         space = Pinned(self._space, nudge.pins) if nudge.pins else self._space
-        if first:
-            return Round(0, (), self._first(space, past))
+        if first and (opening := self._opening(space, past)):
+            return Round(0, (), opening)
         return self._loop.round(space, past, self._seed, nudge.notes)
 
-    def _first(self, space: Allocations, past: History) -> list[Proposal]:
-        """The initial trials, which compare models; without that insight a random one."""
+    def _opening(self, space: Allocations, past: History) -> list[Proposal]:
+        """The initial trials, which compare models; without that insight a random one, or none by who knows others."""
         if 1 in self._settings.insights and (found := initial(space)):
             return [Proposal(allocation, Origin(0, "initial")) for allocation in found]
+        if self._settings.knowledge:
+            return []
         return by_chance(Brief(space, past, (), (), 1, stalled=False, round=0, seed=self._seed))
 
 

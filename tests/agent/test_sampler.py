@@ -81,6 +81,13 @@ def test_without_the_first_insight_a_search_begins_at_random() -> None:
     assert "Insight 1." not in agent.questions[0].messages[-1].content
 
 
+def test_who_knows_other_studies_is_asked_at_once() -> None:
+    agent = Told([candidates(10, 20, 30, guideline=None)])
+    study = studied(of(agent, insights=(), guidelines=False, knowledge="3b answered best."), 3)
+    assert samples(study) == [10, 20, 30] and proposal(study, 0).origin.round == 1
+    assert "3b answered best." in agent.questions[0].messages[-1].content
+
+
 def test_a_study_that_goes_on_goes_on_alike_and_asks_nothing_again() -> None:
     answers = [GUIDES, candidates(10, 20, 30), GUIDES, candidates(40, 50, 60)]
     whole = studied(of(Told(answers)), INITIAL + 6)

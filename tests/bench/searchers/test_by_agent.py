@@ -113,9 +113,9 @@ def test_whoever_remembers_finds_an_easy_optimum(name: str) -> None:
     assert sum(found) >= 2
 
 
-@pytest.mark.parametrize("name", ["agenttts", "mlcopilot", "agenttts-evolution"])
-def test_a_seed_decides(name: str) -> None:
-    assert_a_seed_decides(searcher(name), easy(3))
+@pytest.mark.parametrize(("name", "stages"), [("agenttts", 3), ("mlcopilot", 4), ("agenttts-evolution", 3)])
+def test_a_seed_decides(name: str, stages: int) -> None:
+    assert_a_seed_decides(searcher(name), easy(stages))
 
 
 def test_proposals_and_questions_are_counted() -> None:
