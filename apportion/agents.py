@@ -105,11 +105,7 @@ def past(folder: RunFolder, space: SearchSpace, objectives: Sequence[Objective])
         GraphError: a stage is of slots.
     """
     allocations = allocations_of(folder.spec, space, _costs(folder))
-    told = []
-    for trial in told_of(folder):
-        record = frozen(trial, space, objectives)
-        record.number = trial.number
-        told.append(record)
+    told = [frozen(trial, space, objectives) for trial in told_of(folder)]
     return Past(allocations, history(told, allocations, directions(objectives)[0]))
 
 

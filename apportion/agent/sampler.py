@@ -20,6 +20,7 @@ from apportion.agent.nudge import Nudge, Pinned, standing
 from apportion.agent.question import Agent, Brief
 from apportion.agent.settings import Settings
 from apportion.errors import GraphError
+from apportion.search.engine import NUMBER
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -125,4 +126,4 @@ def _tried(trial: FrozenTrial, space: Allocations, direction: StudyDirection) ->
     score = None
     if trial.state is TrialState.COMPLETE:
         score = trial.values[0] if direction is StudyDirection.MAXIMIZE else -trial.values[0]
-    return Tried(trial.number, allocation, space.cost(allocation), score, origin)
+    return Tried(trial.user_attrs.get(NUMBER, trial.number), allocation, space.cost(allocation), score, origin)

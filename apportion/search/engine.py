@@ -26,6 +26,8 @@ REFUSED_STRIDE = 7_919  # a prime too: proposals after a refused one are seeded 
 MOST_REFUSED = 200  # proposals in a row that are no graph
 REFUSED = "refused"
 """Where a trial remembers the proposals before it that were no graph."""
+NUMBER = "trial"
+"""Where Optuna's record has the number of the trial in the run, which counts baselines outside the space too."""
 
 
 class Engine:
@@ -107,6 +109,8 @@ class Engine:
             return
         for name, violation in trial.violations.items():
             asked.set_constraint(name, violation)
+        for name, value in _attributes(trial).items():
+            asked.set_user_attr(name, value)
         self._study.tell(asked, _values(trial, self._objectives), state=_state(trial, self._objectives))
 
     def _seeded(self, number: int) -> optuna.samplers.BaseSampler:
@@ -155,7 +159,7 @@ def _state(trial: Trial, objectives: Sequence[Objective]) -> TrialState:
 
 def _attributes(trial: Trial) -> dict[str, Any]:
     means = {name: interval.mean for name, interval in trial.metrics.items()}
-    return {"label": trial.label, "graph": trial.key, "state": trial.state, **means}
+    return {NUMBER: trial.number, "label": trial.label, "graph": trial.key, "state": trial.state, **means}
 
 
 def _values(trial: Trial, objectives: Sequence[Objective]) -> list[float] | None:
