@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
-
-from rich.table import Table
-from rich.text import Text
 
 from apportion import agents
 from apportion.agent.findings import Finding, findings
@@ -25,7 +23,36 @@ SOURCES: Mapping[Source, str] = {
     "repaired": "repaired",
     "fallback": "by chance",
 }
+OWN: tuple[Source, ...] = ("agent", "repaired")
 VERDICTS = {True: "held", False: "did not hold", None: "is not shown"}
+
+
+@dataclass(frozen=True)
+class Followed:
+    """A guideline, and the trials that followed it in any round.
+
+    Attributes:
+        guideline: in the agent's words; where there is none, who proposed, in brackets.
+        trials: that followed it, at least one.
+    """
+
+    guideline: str
+    trials: Sequence[Tried]
+
+    @property
+    def rounds(self) -> list[int]:
+        """In which it was followed."""
+        return sorted({trial.origin.round for trial in self.trials if trial.origin is not None})
+
+    @property
+    def scores(self) -> list[float]:
+        """Of the trials that were measured."""
+        return [trial.score for trial in self.trials if trial.score is not None]
+
+    @property
+    def expected(self) -> list[float]:
+        """Scores, of the trials of which one was expected."""
+        return [own.expected for t in self.trials if (own := t.origin) is not None and own.expected is not None]
 
 
 @dataclass(frozen=True)
@@ -53,6 +80,16 @@ class Agency:
         """Trials by where they came from."""
         counts = Counter(trial.origin.source for trial in self.trials if trial.origin is not None)
         return {source: counts[source] for source in SOURCES}
+
+    @property
+    def followed(self) -> list[Followed]:
+        """Each guideline once, the one with the best score first."""
+        by: dict[str, list[Tried]] = {}
+        for trial in self.trials:
+            if trial.origin is not None:
+                by.setdefault(trial.origin.guideline or _nameless(trial.origin.source), []).append(trial)
+        found = [Followed(guideline, trials) for guideline, trials in by.items()]
+        return sorted(found, key=lambda own: max(own.scores, default=-math.inf), reverse=True)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values, as `apportion show --json` prints them."""
@@ -104,28 +141,12 @@ def sentences(of: Agency) -> list[str]:
         )
         lines.append(f"{what} {finding.text}")
     chance = of.sources["fallback"]
-    if chance > (of.sources["agent"] + of.sources["repaired"]):
+    if chance > sum(of.sources[source] for source in OWN):
         why = f", the last because {of.refused[-1]}" if of.refused else ""
         lines.append(f"Warning: chance proposed {chance} trials, more than the agent did{why}")
     lines += [f"Pinned: {name}={value}." for name, value in of.stands.pins.items()]
     return [*lines, *(f"Note: {plain(note)}" for note in of.stands.notes)]
 
 
-def table(of: Agency) -> Table:
-    """Each trial's guideline, and what was expected beside what was measured."""
-    made = Table(title="Proposals", title_justify="left", show_edge=False, pad_edge=False)
-    for name in ("trial", "round", "expected", "measured"):
-        made.add_column(name, justify="right")
-    made.add_column("from")
-    made.add_column("guideline", overflow="fold")
-    for trial in of.trials:
-        if (origin := trial.origin) is not None:
-            numbers = (_number(origin.expected), _number(trial.score))
-            made.add_row(
-                str(trial.number), str(origin.round), *numbers, SOURCES[origin.source], Text(origin.guideline or "-")
-            )
-    return made
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3g}"
+def _nameless(source: Source) -> str:
+    return "(no guideline)" if source in OWN else f"({SOURCES[source]})"

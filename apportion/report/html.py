@@ -8,8 +8,8 @@ from html import escape
 from apportion.graphs.drawing.graphs import to_svg
 from apportion.report.agency import sentences
 from apportion.report.summary import Summary
-from apportion.report.terminal import describe, losses, number, refusals, spread, verdict
-from apportion.search.trial import Trial
+from apportion.report.terminal import ledger_rows, losses, refusals, repayments, spread, verdict
+from apportion.search.trial import Trial, describe
 
 
 def to_html(summary: Summary) -> str:
@@ -26,7 +26,9 @@ def to_html(summary: Summary) -> str:
     told = sentences(summary.agent) if summary.agent else ()
     lines = (*verdict(summary), *refusals(summary), *losses(summary), *told)
     parts += [f"<p>{escape(line)}</p>" for line in lines]
-    return "".join([*parts, _ledger(summary)])
+    paid = (f"<p>{escape(line)}</p>" for line in repayments(summary))
+    ledger = _table(["", *summary.ledger], ledger_rows(summary.ledger))
+    return "".join([*parts, "<h4>Ledger</h4>", ledger, *paid])
 
 
 def _trials(title: str, trials: Sequence[Trial], metrics: Sequence[str]) -> str:
@@ -35,12 +37,6 @@ def _trials(title: str, trials: Sequence[Trial], metrics: Sequence[str]) -> str:
         for t in trials
     ]
     return f"<h4>{escape(title)}</h4>" + _table(["trial", *metrics, "graph"], rows)
-
-
-def _ledger(summary: Summary) -> str:
-    names = list(next(iter(summary.ledger.values())))
-    rows = [[spender, *(number(sums[name]) for name in names)] for spender, sums in summary.ledger.items()]
-    return "<h4>Ledger</h4>" + _table(["spender", *names], rows)
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from apportion.build import objectives_of, space_of
@@ -13,6 +13,7 @@ from apportion.graphs.cost import COSTS, ModelCard
 from apportion.graphs.graph import Graph
 from apportion.graphs.paper import Lengths, Measured, refined, shares
 from apportion.report.agency import Agency, agency
+from apportion.report.break_even import break_even
 from apportion.run import RunFolder
 from apportion.search.engine import REFUSED
 from apportion.search.objectives import Objective, front, ranked
@@ -137,6 +138,7 @@ class Summary:
             "validation": self.closing["validation"] if self.closing else None,
             "test": _test(self.closing) if self.closing else None,
             "agent": self.agent.to_dict() if self.agent else None,
+            "break_even": [asdict(own) for own in break_even(self)],
             "ledger": {spender: dict(sums) for spender, sums in self.ledger.items()},
             "replies": [{"stage": stage, "model": model, **ends} for (stage, model), ends in self.replies.items()],
             "failures": [dict(zip(FAILURE, failure, strict=True)) for failure in self.failures],

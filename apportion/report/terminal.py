@@ -6,8 +6,11 @@ import os
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
+from textwrap import wrap
 from typing import Any
 
+from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.markup import escape
@@ -17,15 +20,23 @@ from rich.table import Table
 from rich.text import Text
 
 from apportion.build import Search
-from apportion.graphs.graph import escaped
-from apportion.report import agency
+from apportion.report.agency import Followed, sentences
+from apportion.report.break_even import break_even
 from apportion.report.summary import Summary
 from apportion.search.objectives import front
-from apportion.search.trial import PAPER, Trial
+from apportion.search.trial import PAPER, Trial, describe
 from apportion.statistics import Interval
 
 REFRESH_HZ = 4
 PLAIN_WIDTH = 160  # columns where there is no terminal to ask: the widest table fits
+GRAPH_WIDTH = 24  # columns that a graph needs beside the numbers of a trial
+HEADER_WIDTH = 12  # columns after which the name of a metric is broken
+MOST_GUIDELINES = 10  # that are shown
+CALLS = ("calls_fresh", "calls_banked", "calls_failed")
+LAYOUT: Mapping[str, Any] = {
+    "box": box.SIMPLE_HEAD, "padding": (0, 1, 0, 0), "title_justify": "left", "caption_justify": "left",
+    "show_edge": False, "pad_edge": False,
+}  # fmt: skip
 REFUSALS = {"no_graph": "no graph", "on_paper": "over the budget on paper"}
 LOST = 0.01  # share of a model's replies in a stage above which they are spoken of
 REMEDIES = {
@@ -35,7 +46,6 @@ REMEDIES = {
     "timeout": "timed out; raise `timeout_s` of that model.",
     "failed": "failed, so that its graphs look cheap; below the ledger stands why.",
 }
-CURRENCIES = ("calls_fresh", "calls_banked", "calls_failed", "calls_lost", "prompt_tokens", "completion_tokens")
 
 
 class Output(Console):
@@ -75,49 +85,67 @@ def spread(interval: Interval | Mapping[str, float] | None) -> str:
     return f"{number(i.mean)} [{number(i.low)}, {number(i.high)}]"
 
 
-def describe(trial: Trial) -> str:
-    """A graph in one line, stage by stage: `pick: vote small x5 > answer: single large`."""
-    parts = []
-    for stage in trial.graph.stages:
-        nodes = [n for n in trial.graph.nodes if n.stage == stage]
-        parts.append(f"{escaped(stage)}: " + " + ".join(str(n) for n in nodes))
-    return " > ".join(parts)
-
-
 def trials_table(title: str, trials: Sequence[Trial], metrics: Sequence[str]) -> Table:
-    """A table of trials with the mean and interval of each metric on the search split."""
-    table = Table(title=title, title_justify="left", show_edge=False, pad_edge=False)
-    table.add_column("trial", justify="right")
-    for metric in metrics:
-        table.add_column(metric, justify="right")
+    """A table of trials with the mean of each metric on the search split, of the first with its interval."""
+    table = _table(title, "trial", *map(_header, metrics))
     table.add_column("graph", overflow="fold")
     for trial in trials:
-        cells = [spread(trial.metrics.get(m)) if i == 0 else _mean(trial, m) for i, m in enumerate(metrics)]
         label = f"{trial.label}: " if trial.baseline else ""
-        table.add_row(str(trial.number), *cells, escape(label + describe(trial)))
+        table.add_row(str(trial.number), *_cells(trial, metrics), escape(label + describe(trial)))
+    return table
+
+
+def fitting(summary: Summary, width: int) -> list[str]:
+    """Metrics for whose numbers there is room beside the graphs: objectives in any case, then as many as fit."""
+    metrics = summary.metrics
+    rows = [_cells(trial, metrics) for trial in (*summary.front, *summary.baselines)]
+    rows.append([max(_header(metric).split("\n"), key=len) for metric in metrics])
+    ends = accumulate((2 + max(map(len, cells)) for cells in zip(*rows, strict=True)), initial=len("trial") + 2)
+    room = sum(end + GRAPH_WIDTH <= width for end in list(ends)[1:])
+    return metrics[: max(room, len(summary.objectives))]
+
+
+def guidelines_table(followed: Sequence[Followed]) -> Table:
+    """The guidelines that scored best, with the means of what was expected and measured of their trials."""
+    title = "Guidelines, and mean scores of their trials"
+    table = _table(title, "trials", "rounds", "expected", "measured", "best")
+    table.add_column("guideline", overflow="fold")
+    for own in followed[:MOST_GUIDELINES]:
+        rounds = "-".join(dict.fromkeys((str(own.rounds[0]), str(own.rounds[-1]))))
+        scores = (_average(own.expected), _average(own.scores), max(own.scores, default=None))
+        table.add_row(str(len(own.trials)), rounds, *map(number, scores), Text(own.guideline))
+    if len(followed) > MOST_GUIDELINES:
+        table.caption = f"and {len(followed) - MOST_GUIDELINES} more; --json has all."
     return table
 
 
 def ledger_table(ledger: Mapping[str, Mapping[str, Any]]) -> Table:
-    """What was spent, by spender and currency."""
-    table = Table(title="Ledger", title_justify="left", show_edge=False, pad_edge=False)
-    table.add_column("spender")
-    names = (*CURRENCIES, "flops", "usd", "seconds")
-    for name in names:
-        table.add_column(name.replace("_", " "), justify="right")
-    for spender, sums in ledger.items():
-        table.add_row(spender, *(number(sums[name]) for name in names))
+    """What was spent: a row a currency, a column a spender."""
+    table = Table(title="Ledger", **LAYOUT)
+    table.add_column("")
+    for spender in ledger:
+        table.add_column(spender, justify="right", no_wrap=True)
+    for row in ledger_rows(ledger):
+        table.add_row(*row)
     return table
+
+
+def ledger_rows(ledger: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
+    """Each currency, and what every spender spent in it."""
+    names = next(iter(ledger.values()))
+    return [[name.replace("_", " "), *(number(sums[name]) for sums in ledger.values())] for name in names]
 
 
 def show(summary: Summary, console: Console) -> None:
     """Print a run: front, baselines, best graph, test and verdict, what the agent did, ledger."""
-    metrics = summary.metrics
+    metrics = fitting(summary, console.width)
     console.print(Text.assemble((summary.study, "bold"), f"  {summary.state}  {summary.reason}"))
     console.print()
     console.print(trials_table("Front on the search split (mean, 95 % interval of the first)", summary.front, metrics))
     console.print()
     console.print(trials_table("Baselines", summary.baselines, metrics))
+    if left := summary.metrics[len(metrics) :]:
+        console.print(Text(f"For {', '.join(left)} there is no room here: widen the terminal, or --json.", "dim"))
     console.print()
     if summary.best is not None:
         title = f"Best graph: trial {summary.best.number}"
@@ -128,11 +156,13 @@ def show(summary: Summary, console: Console) -> None:
         console.print(Text(line, "yellow"))
     console.print()
     if summary.agent is not None:
-        console.print(agency.table(summary.agent))
-        for line in agency.sentences(summary.agent):
+        console.print(guidelines_table(summary.agent.followed))
+        for line in sentences(summary.agent):
             console.print(Text(line))
         console.print()
     console.print(ledger_table(summary.ledger))
+    for line in repayments(summary):
+        console.print(Text(line))
     for model, kind, message, times in summary.failures:
         console.print(Text(f"{times:,} requests to {model} failed ({kind}): {message}"))
 
@@ -157,6 +187,22 @@ def verdict(summary: Summary) -> list[str]:
         "not shown": "It is not shown that the winner beats the best baseline that costs no more",
     }[closing["verdict"]]
     return [*lines, f"{said} (in {closing['cost']}): {metric} differs by {spread(closing['difference'])}, paired."]
+
+
+def repayments(summary: Summary) -> list[str]:
+    """After how many answers the run has paid for itself, a line a currency; none where there is nothing to compare."""
+    lines = []
+    for own in break_even(summary):
+        best, rival = summary.best, summary.by_number(own.baseline)
+        assert best is not None
+        metric = summary.objectives[0].metric
+        when = "never, as it costs no less" if own.answers is None else f"after {own.answers:,} answers"
+        lines.append(
+            f"Paid back in {own.currency} {when}: the run spent {number(own.spent)}; an answer of trial {best.number} "
+            f"({metric} {_mean(best, metric)} on the search split) costs {number(own.winner)}, of the best single "
+            f"model, {rival.label} (trial {rival.number}, {metric} {_mean(rival, metric)}), {number(own.rival)}."
+        )
+    return lines
 
 
 def refusals(summary: Summary) -> list[str]:
@@ -198,28 +244,34 @@ class LiveView:
 
     def on_trial(self, trial: Trial) -> None:
         """Print a line for a trial that was told; repeats, and what is measured in part, are not worth one."""
-        bought = self._bought(trial)
+        own = self._bought(trial)
         if trial.state in ("repeated", "pruned"):
             return
-        objectives = self._search.study.plan.objectives
-        means = "  ".join(f"{o.metric} {_mean(trial, o.metric)}" for o in objectives)
-        reason = f"  {trial.reason}" if trial.reason else ""
-        calls = "" if PAPER in trial.violations else f"  ({bought})"
-        line = f"trial {trial.number:<3} {trial.state:<10} {means}  {describe(trial)}{reason}{calls}"
-        self._console.print(Text(line, overflow="ellipsis", no_wrap=True), soft_wrap=not self._console.is_terminal)
+        failed = f"{own['calls_failed']:,} calls failed{_commonest(own)}." if own["calls_failed"] else ""
+        means = "  ".join(f"{o.metric} {_mean(trial, o.metric)}" for o in self._search.study.plan.objectives)
+        bought = "" if PAPER in trial.violations else f"({own['calls_fresh']:,} fresh, {own['calls_banked']:,} banked)"
+        parts = (f"trial {trial.number:<3} {trial.state:<10}", failed, trial.reason, means, bought, describe(trial))
+        line = Text("  ".join(filter(None, parts)))
+        if self._console.is_terminal:
+            self._console.print(line, overflow="ellipsis", no_wrap=True)
+        else:
+            self._console.print(line, soft_wrap=True)
 
-    def _bought(self, trial: Trial) -> str:
-        """Calls of a trial that was just told, in all its parts: one is measured after another."""
+    def _bought(self, trial: Trial) -> Counter[str]:
+        """Calls and failures of a trial that was just told, in all its parts: one is measured after another."""
         before, self._calls = self._calls, self._counted()
         own = self._own.setdefault(trial.number, Counter())
         own.update({name: self._calls[name] - before[name] for name in self._calls})
-        failed = f", {own['calls_failed']:,} failed" if own["calls_failed"] else ""
-        return f"{own['calls_fresh']:,} calls fresh, {own['calls_banked']:,} banked{failed}"
+        return own
 
-    def _counted(self) -> dict[str, int]:
-        """Calls that graphs have made in this run so far, as the ledger names them."""
-        sums = self._search.folder.calls.ledger()["candidate"]
-        return {name: int(sums[name] or 0) for name in ("calls_fresh", "calls_banked", "calls_failed")}
+    def _counted(self) -> Counter[str]:
+        """Calls that graphs have made in this run so far, as the ledger names them, and its commonest failures."""
+        calls = self._search.folder.calls
+        sums = calls.ledger()["candidate"]
+        counts = Counter({name: int(sums[name] or 0) for name in CALLS})
+        for _, kind, _, times in calls.failures():
+            counts[kind] += times
+        return counts
 
     def _draw(self) -> RenderableType:
         search, progress = self._search, self._search.study.progress
@@ -252,3 +304,30 @@ class LiveView:
 def _mean(trial: Trial, metric: str) -> str:
     interval = trial.metrics.get(metric)
     return number(interval.mean) if interval else "-"
+
+
+def _commonest(counts: Counter[str]) -> str:
+    """The failure that most of a trial's calls met, in brackets; empty where it is not known."""
+    kinds = [kind for kind, times in counts.most_common() if times > 0 and kind not in CALLS]
+    return f" ({kinds[0]})" if kinds else ""
+
+
+def _average(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values else None
+
+
+def _table(title: str, *headers: str) -> Table:
+    """A table with columns of numbers, which are never cut."""
+    table = Table(title=title, **LAYOUT)
+    for header in headers:
+        table.add_column(header, justify="right", no_wrap=True)
+    return table
+
+
+def _header(metric: str) -> str:
+    return "\n".join(wrap(metric, HEADER_WIDTH))
+
+
+def _cells(trial: Trial, metrics: Sequence[str]) -> list[str]:
+    """Means of the metrics, the first with its interval."""
+    return [spread(trial.metrics.get(m)) if i == 0 else _mean(trial, m) for i, m in enumerate(metrics)]

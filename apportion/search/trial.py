@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
-from apportion.graphs.graph import Graph
+from apportion.graphs.graph import Graph, escaped
 from apportion.graphs.parameters import Value
 from apportion.statistics import Interval
 
@@ -45,6 +45,10 @@ class Trial:
     failure_rate: float = 0.0
     memory: Mapping[str, Any] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        means = "".join(f", {name} {interval.mean:.3g}" for name, interval in self.metrics.items())
+        return f"<Trial {self.number} {self.state}, {escaped(self.label)}{means}; {describe(self)}>"
+
     @cached_property
     def key(self) -> str:
         """Content key of the graph."""
@@ -80,3 +84,12 @@ class Trial:
         """The record that `to_dict` wrote."""
         metrics = {name: Interval(**interval) for name, interval in data["metrics"].items()}
         return cls(**{**data, "graph": Graph.from_dict(data["graph"]), "metrics": metrics})
+
+
+def describe(trial: Trial) -> str:
+    """A graph in one line, stage by stage: `pick: vote small x5 > answer: single large`."""
+    parts = []
+    for stage in trial.graph.stages:
+        nodes = [n for n in trial.graph.nodes if n.stage == stage]
+        parts.append(f"{escaped(stage)}: " + " + ".join(str(n) for n in nodes))
+    return " > ".join(parts)

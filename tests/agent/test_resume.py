@@ -18,7 +18,7 @@ from tests.agent.planner import planner_process, write
 from tests.support import ROOT, rows, run_cli, start_cli, wait_until
 
 STEPS = ("recall", "diagnose", "guide", "propose", "validate", "repair", "hand_over")
-VARYING = ("folder", "elapsed_s", "ledger")
+VARYING = ("folder", "elapsed_s", "ledger", "break_even")
 KILLED = """
 import os, signal, sys
 from apportion.agent.loop import Loop

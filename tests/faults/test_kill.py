@@ -26,7 +26,7 @@ from apportion.envs.worker import Message, Request, Sampling
 from tests.support import Task, rows, run_cli, server_process, start_cli, tiny_disk, wait_until, write_task
 
 MOST_KILLS = 5
-VARYING = ("folder", "elapsed_s", "ledger")
+VARYING = ("folder", "elapsed_s", "ledger", "break_even")
 """What `show --json` says that does depend on how often a search was interrupted."""
 
 

@@ -16,8 +16,7 @@ from apportion.graphs.drawing.difference import difference_text
 from apportion.graphs.graph import Graph, Node, calls_of
 from apportion.graphs.roles import ROLES
 from apportion.graphs.templates import TemplateStage
-from apportion.report.terminal import describe
-from apportion.search.trial import Trial
+from apportion.search.trial import Trial, describe
 from tests.strategies import graphs, renamed
 
 DRAFT = Node("d", "s", "generator", "m")

@@ -30,7 +30,7 @@ from apportion.testing.server import hashed_reply
 from tests.recording.kit import altered, columns_of, completions, recorded, scores, slot_task, template_task, without
 from tests.support import quick_retries, server_process
 
-VARYING = ("folder", "elapsed_s", "ledger", "replayed")
+VARYING = ("folder", "elapsed_s", "ledger", "break_even", "replayed")
 """What `show --json` says that is not the same of a replay."""
 
 

@@ -108,7 +108,7 @@ def answering(model: str | None, endpoint: str | None, cassette: str | None) -> 
 
 
 def tables(figures: Mapping[str, Any], width: int) -> Iterator[RenderableType]:
-    """The report: tables of each task, of the tasks of one stage and of several, of ranks, and what the columns mean.
+    """The report: tables of each task; of several tasks those of one stage and of more, and ranks; what columns mean.
 
     Args:
         width: columns of the terminal.
@@ -116,10 +116,11 @@ def tables(figures: Mapping[str, Any], width: int) -> Iterator[RenderableType]:
     currency = figures["currency"]
     for own in figures["tasks"]:
         yield from _task_table(own, currency, wide=width >= WIDE)
-    for group, stages in (("single", "one stage"), ("multi", "several stages")):
-        if figures["summary"][group]:
-            yield from _summary_table(stages, figures["summary"][group], currency)
-    yield from _ranks_table(figures["ranks"], figures["calibration"])
+    if len(figures["tasks"]) > 1:  # of a single one they would repeat its own
+        for group, stages in (("single", "one stage"), ("multi", "several stages")):
+            if figures["summary"][group]:
+                yield from _summary_table(stages, figures["summary"][group], currency)
+        yield from _ranks_table(figures["ranks"], figures["calibration"])
     yield Text(NOTES.format(currency=currency.capitalize()) + (WIDE_NOTES if width >= WIDE else ""))
 
 
