@@ -120,7 +120,12 @@ def nudges_of(folder: RunFolder) -> list[Nudge]:
 
 
 def nudge(
-    folder: RunFolder, space: SearchSpace, pin: Sequence[str], unpin: Sequence[str], notes: Sequence[str]
+    folder: RunFolder,
+    space: SearchSpace,
+    pin: Sequence[str] = (),
+    unpin: Sequence[str] = (),
+    notes: Sequence[str] = (),
+    drop: Sequence[int] = (),
 ) -> Nudge:
     """Ask something of a run that goes on later; every trial that it asks for from then on heeds it.
 
@@ -128,6 +133,7 @@ def nudge(
         folder: held by this process.
         pin: `STAGE.KEY=VALUE` each.
         unpin: `STAGE.KEY` each.
+        drop: numbers of notes that are taken back, from 1.
 
     Returns:
         All that stands now.
@@ -145,7 +151,7 @@ def nudge(
         raise ApportionError(f"a search that goes on can be nudged, but that in {folder.path} is done; run another.")
     allocations = allocations_of(spec, space, _costs(folder))
     before = earlier[-1] if earlier else Nudge()
-    made = nudged(before, allocations, len(told_of(folder)), pin, unpin, notes)
+    made = nudged(before, allocations, len(told_of(folder)), pin, unpin, notes, drop)
     folder.trials.set_fact(NUDGES, [own.to_dict() for own in (*earlier, made)])
     return made
 

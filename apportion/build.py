@@ -133,10 +133,23 @@ def build(loaded: LoadedSpec, out: Path) -> Search:
     """
     spec = loaded.spec
     endpoints = endpoints_of(spec, loaded.path.parent)
-    for path in spec.search.warm_start if not (out / STORE).exists() else ():  # a run that goes on has read them
-        RunFolder.view(loaded.resolve(path)).close()  # what is wrong with one is said before there is a folder
+    for path in spec.search.warm_start:
+        if loaded.resolve(path).resolve() == out.resolve():
+            raise SpecError([f"search.warm_start: a run must learn from others, but {path} is its own; name another."])
+    if not (out / STORE).exists():  # a run that goes on has read them
+        check_warm_start(loaded)  # what is wrong with one is said before there is a folder
     bank = loaded.resolve(spec.bank) if spec.bank else None
     return wired(loaded, RunFolder.start(out, fingerprint(loaded), bank), endpoints)
+
+
+def check_warm_start(loaded: LoadedSpec) -> None:
+    """See that every run that a task is to learn from is one, and can be opened.
+
+    Raises:
+        StoreError: one is none.
+    """
+    for path in loaded.spec.search.warm_start:
+        RunFolder.view(loaded.resolve(path)).close()
 
 
 def wired(

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,6 +20,7 @@ from apportion.spec.plugins import said
 from apportion.store import Calls, Database, Trials
 from apportion.store import calls as calls_table
 from apportion.store import trials as trials_table
+from apportion.stored import check_facts, damaged, spec_of, trial_of
 
 STORE = "run.sqlite"
 
@@ -40,6 +40,7 @@ class RunFolder:
         own = trials_table.SCHEMA + ("" if bank else calls_table.SCHEMA)
         self._database = Database(path / STORE, own)
         try:
+            check_facts(path / STORE, self._database)
             _check_bank(Trials(self._database), bank)
             self._bank = Database(bank, calls_table.SCHEMA) if bank else self._database
         except BaseException:
@@ -57,7 +58,7 @@ class RunFolder:
             bank: store of the calls, None for the run's own file.
 
         Raises:
-            StoreError: another process runs in it, or it holds a run of another task.
+            StoreError: another process runs in it, or it holds a run of another task, or one that is damaged.
         """
         lock = _locked(path)
         try:
@@ -67,6 +68,7 @@ class RunFolder:
             raise
         try:
             folder._adopt(fingerprint, bank)
+            folder.told()  # what is wrong with a trial is said before one is added
         except BaseException:
             folder.close()
             raise
@@ -99,9 +101,9 @@ class RunFolder:
     @classmethod
     def _begun(cls, path: Path, lock: IO[str] | None) -> RunFolder:
         _check_store(path)
-        database = Database(path / STORE, trials_table.SCHEMA)
-        bank, begun, plugins = (Trials(database).fact(name) for name in ("bank", "fingerprint", "plugins"))
-        database.close()
+        with contextlib.closing(Database(path / STORE, trials_table.SCHEMA)) as database:
+            check_facts(path / STORE, database)
+            bank, begun, plugins = (Trials(database).fact(name) for name in ("bank", "fingerprint", "plugins"))
         if begun is None:
             raise StoreError(f"a run must have begun to be looked at, but {path} holds only an empty store; run it.")
         for plugin in plugins or ():
@@ -110,8 +112,15 @@ class RunFolder:
 
     @property
     def spec(self) -> TaskSpec:
-        """The task that the folder belongs to."""
-        return TaskSpec.model_validate_json(json.dumps(self.trials.fact("fingerprint")["spec"]), strict=False)
+        """The task that the folder belongs to.
+
+        Raises:
+            StoreError: what is stored is none.
+        """
+        try:
+            return spec_of(self.trials.fact("fingerprint"))
+        except (ValueError, LookupError) as error:
+            raise damaged(self.path / STORE, "the task", error) from None
 
     @property
     def outcome(self) -> dict[str, Any] | None:
@@ -120,8 +129,12 @@ class RunFolder:
         return outcome
 
     def told(self) -> list[Trial]:
-        """Every trial, in order."""
-        return [Trial.from_dict(record) for record in self.trials.all()]
+        """Every trial, in order.
+
+        Raises:
+            StoreError: what is stored of one is none.
+        """
+        return [trial_of(self.path / STORE, record) for record in self.trials.all()]
 
     def close(self) -> None:
         """Commit and release. May be called twice."""
@@ -150,8 +163,8 @@ class RunFolder:
 def _renewed(known: Mapping[str, Any]) -> Mapping[str, Any]:
     """A fingerprint as this version writes it: keys that the spec did not have then stand at their defaults."""
     try:
-        spec = TaskSpec.model_validate_json(json.dumps(known["spec"]), strict=False)
-    except ValueError:
+        spec = spec_of(known)
+    except (ValueError, LookupError):
         return known
     return {**known, "spec": spec.model_dump(mode="json", by_alias=True)}
 

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from itertools import starmap
 from typing import TYPE_CHECKING, Any
 
 from apportion.agent.allocation import ROUNDING, Allocation, Allocations, Choice, StageChoices
 from apportion.agent.initial import usual
 from apportion.agent.reply import plain
-from apportion.errors import GraphError
+from apportion.errors import GraphError, StoreError
 from apportion.graphs.parameters import Value
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
 MOST_WORDS = 2_000  # characters of a note
+MOST_NOTES = 20  # that stand at once: every later question tells them all
 KEYS = ("model", "samples", "how")
 
 
@@ -39,8 +42,23 @@ class Nudge:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Nudge:
-        """The nudge that `to_dict` wrote."""
-        return cls(data["after"], data["pins"], tuple(data["notes"]))
+        """The nudge that `to_dict` wrote.
+
+        Raises:
+            StoreError: it is none, as where somebody has edited it.
+        """
+        law = "a nudge must be {after, pins, notes} as `apportion nudge` wrote it"
+        if not isinstance(data, Mapping) or data.keys() != {"after", "pins", "notes"}:
+            got = list(data) if isinstance(data, Mapping) else data
+            raise StoreError(f"{law}, got {got!r:.80}; bring the run's store back from a copy.")
+        after, pins, notes = data["after"], data["pins"], data["notes"]
+        if not _count(after, 0):
+            raise StoreError(f"{law}, but its `after` is {after!r:.60}; bring the run's store back from a copy.")
+        if not isinstance(pins, dict) or not all(starmap(_kept, pins.items())):
+            raise StoreError(f"{law}, but its `pins` are {pins!r:.80}; bring the run's store back from a copy.")
+        if not isinstance(notes, list | tuple) or not all(isinstance(note, str) and note for note in notes):
+            raise StoreError(f"{law}, but its `notes` are {notes!r:.80}; bring the run's store back from a copy.")
+        return cls(after, pins, tuple(notes))
 
 
 def standing(nudges: Sequence[Nudge], told: int) -> Nudge:
@@ -49,18 +67,28 @@ def standing(nudges: Sequence[Nudge], told: int) -> Nudge:
 
 
 def nudged(
-    before: Nudge, allocations: Allocations, after: int, pin: Sequence[str], unpin: Sequence[str], notes: Sequence[str]
+    before: Nudge,
+    allocations: Allocations,
+    after: int,
+    pin: Sequence[str] = (),
+    unpin: Sequence[str] = (),
+    notes: Sequence[str] = (),
+    drop: Sequence[int] = (),
 ) -> Nudge:
-    """The nudge after another, with what is pinned, unpinned and noted now.
+    """The nudge after another, with what is taken back, pinned and noted now.
 
     Args:
         pin: `STAGE.KEY=VALUE` each.
         unpin: `STAGE.KEY` each.
+        notes: further ones.
+        drop: numbers of notes that are taken back, from 1.
 
     Raises:
-        GraphError: there is nothing like it in the space, nothing pinned to unpin, or a note is empty or too long.
+        GraphError: there is nothing like it in the space, nothing to take back, a note is empty or too long, or there
+            are too many.
     """
     pins = dict(before.pins)
+    kept = _without(before.notes, drop)
     for name in unpin:
         if name not in pins:
             pinned = ", ".join(pins) or "nothing"
@@ -74,17 +102,27 @@ def nudged(
             raise GraphError(
                 f"a note must have 1 to {MOST_WORDS} characters that can be shown, got {len(note)}; mend it."
             )
-    made = replace(before, after=after, pins=pins, notes=(*before.notes, *map(plain, notes)))
+    if notes and len(kept) + len(notes) > MOST_NOTES:
+        raise GraphError(
+            f"at most {MOST_NOTES} notes may stand at once, as all are told each time, got {len(kept) + len(notes)}; "
+            "take some back with --drop-note, or say it in fewer."
+        )
+    made = replace(before, after=after, pins=pins, notes=(*kept, *map(plain, notes)))
     _check_together(allocations, pins)
     return made
 
 
 class Pinned:
-    """Allocations that offer only what is pinned. An `Allocations` itself."""
+    """Allocations that offer only what is pinned. An `Allocations` itself.
+
+    Raises:
+        StoreError: when built, if the space has no such choice, as where a pin was edited by hand. It is no GraphError,
+            since a search whose sampler raises one is done.
+    """
 
     def __init__(self, allocations: Allocations, pins: Mapping[str, str | int]) -> None:
         self._all = allocations
-        self._pins = pins
+        self._pins = dict(starmap(partial(_standing, allocations), pins.items()))
         self._stages = tuple(self._narrowed(stage) for stage in allocations.stages)
 
     @property
@@ -143,6 +181,46 @@ class Pinned:
             stage.least if samples is None else int(samples),
             stage.most if samples is None else int(samples),
         )
+
+
+def _count(value: object, least: int) -> bool:
+    return type(value) is int and value >= least
+
+
+def _kept(name: object, value: object) -> bool:
+    """Whether a pin is one as `_pin` gives it."""
+    key = str(name).rpartition(".")[2]
+    return isinstance(name, str) and key in KEYS and (_count(value, 1) if key == "samples" else isinstance(value, str))
+
+
+def _without(notes: Sequence[str], numbers: Sequence[int]) -> tuple[str, ...]:
+    """The notes that are not taken back, by numbers from 1.
+
+    Raises:
+        GraphError: there is none of a number, or it is given twice.
+    """
+    gone = set()
+    for own in numbers:
+        if not 1 <= own <= len(notes) or own in gone:
+            of = f"from 1 to {len(notes)}, each once" if notes else "there is none"
+            raise GraphError(f"a note that is taken back must be one that stands ({of}), got {own}; see --list.")
+        gone.add(own)
+    return tuple(note for number, note in enumerate(notes, 1) if number not in gone)
+
+
+def _standing(allocations: Allocations, name: str, value: str | int) -> tuple[str, str | int]:
+    """A pin that was taken before.
+
+    Raises:
+        StoreError: it cannot have been.
+    """
+    try:
+        return _pin(f"{name}={value}", allocations)
+    except GraphError:
+        raise StoreError(
+            f"a pin that stands must be one that `apportion nudge` takes, got {f'{name}={value}'!r:.80}; take it back "
+            f"with --unpin {name!r:.60}."
+        ) from None
 
 
 def _pin(text: str, allocations: Allocations) -> tuple[str, str | int]:

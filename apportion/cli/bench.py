@@ -42,7 +42,8 @@ def add(commands: Commands) -> None:
     searchers.add_argument("--plot", metavar="DIR", help="write a plot of each task")
     model = "model that answers for searchers by an agent, such as agenttts (default: a script does)"
     searchers.add_argument("--agent-model", metavar="NAME", help=model)
-    searchers.add_argument("--agent-endpoint", metavar="URL", help="its server, with OpenAI's interface")
+    server = "its server, with OpenAI's interface, like http://127.0.0.1:8000/v1"
+    searchers.add_argument("--agent-endpoint", metavar="URL", type=_url, help=server)
     cassette = "file of its answers: those it holds are replayed, others are asked for and added"
     searchers.add_argument("--agent-cassette", metavar="FILE", help=cassette)
     searchers.set_defaults(command=_searchers)
@@ -92,6 +93,20 @@ def _searchers(arguments: argparse.Namespace) -> int:
     for shown in tables(found, console.width):
         console.print(shown)
     return OK
+
+
+def _url(text: str) -> str:
+    from pydantic import TypeAdapter, ValidationError
+
+    from apportion.spec.problems import show
+    from apportion.spec.types import Url
+
+    try:
+        return str(TypeAdapter(Url).validate_python(text))
+    except ValidationError:
+        law = "must be an http or https URL without credentials or query, like http://127.0.0.1:8000/v1"
+        got = "one that may hold a secret" if {*text} & {*"@?#"} else show(text)
+        raise argparse.ArgumentTypeError(f"{law}, got {got}") from None
 
 
 def _flat(numbers: Mapping[str, object], above: str = "") -> Iterator[tuple[str, object]]:

@@ -39,8 +39,10 @@ def add(commands: Commands) -> None:
 
 def _validate(arguments: argparse.Namespace) -> int:
     loaded = load(arguments)
-    from apportion.build import space_of
+    from apportion.build import check_warm_start, space_of
 
+    with aside():
+        check_warm_start(loaded)
     space = space_of(loaded.spec)
     if loaded.spec.search.sampler == "grid":
         space.point(0)  # raises where the space cannot be listed, as the run would

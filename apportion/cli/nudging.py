@@ -24,6 +24,8 @@ def add(commands: Commands) -> None:
     nudge.add_argument("--unpin", metavar="STAGE.KEY", action="append", default=[], help="choose freely again" + again)
     note = "a guideline in your words, for all later rounds" + again
     nudge.add_argument("--note", metavar="TEXT", action="append", default=[], help=note)
+    drop = "take back the note of that number, as --list says it" + again
+    nudge.add_argument("--drop-note", metavar="N", type=_number, action="append", default=[], help=drop)
     nudge.add_argument("--list", action="store_true", help="say what stands, and change nothing")
     nudge.set_defaults(command=_nudge)
 
@@ -35,12 +37,12 @@ def _nudge(arguments: argparse.Namespace) -> int:
     from apportion.run import RunFolder
 
     path = Path(arguments.run)
-    if arguments.list or not (arguments.pin or arguments.unpin or arguments.note):
+    asked = (arguments.pin, arguments.unpin, arguments.note, arguments.drop_note)
+    if arguments.list or not any(asked):
         with aside(), contextlib.closing(RunFolder.view(path)) as folder:
             stands = (agents.nudges_of(folder) or [Nudge()])[-1]
     else:
         with aside(), contextlib.closing(RunFolder.hold(path)) as folder:
-            asked = arguments.pin, arguments.unpin, arguments.note
             stands = agents.nudge(folder, space_of(folder.spec), *asked)
     for line in said(stands):
         print(line)
@@ -48,8 +50,15 @@ def _nudge(arguments: argparse.Namespace) -> int:
 
 
 def said(nudge: Nudge) -> list[str]:
-    """What stands, a line each."""
+    """What stands, a line each; notes with the number by which they are taken back."""
     from apportion.agent.reply import plain
 
     pins = [f"pinned: {name}={value}" for name, value in nudge.pins.items()]
-    return [*pins, *(f"note: {plain(note)}" for note in nudge.notes)] or ["Nothing is pinned or noted."]
+    notes = [f"note {number}: {plain(note)}" for number, note in enumerate(nudge.notes, 1)]
+    return [*pins, *notes] or ["Nothing is pinned or noted."]
+
+
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdecimal()) or len(text) > 9 or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be the number of a note, from 1, got {text!r:.60}; see --list")
+    return int(text)

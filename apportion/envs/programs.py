@@ -56,5 +56,8 @@ async def run(sandbox: Sandbox, program: str) -> Run:
     (result,) = done.results
     if result.status == "value":
         return Run(None, done.printed)
-    faults = {"timeout": f"it had not ended after {RUN_S:g} s", "crashed": "it was stopped: too much memory or output"}
+    faults = {
+        "timeout": f"it had not ended after {RUN_S:g} s",
+        "crashed": "it ended itself, as by os._exit, or was stopped for too much memory, output or files",
+    }
     return Run(faults.get(result.status, result.detail), done.printed)

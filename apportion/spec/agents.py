@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from os.path import normpath
+from pathlib import Path
 
 from apportion.spec.draft import Draft
 from apportion.spec.problems import Finding, nearest, show, twins
 from apportion.spec.searching import AGENTS
 
 
-def findings(draft: Draft) -> Iterator[Finding]:
+def findings(draft: Draft, folder: Path) -> Iterator[Finding]:
     """What is wrong with the agent of a spec.
 
     Args:
         draft: the parts that are right by themselves.
+        folder: where relative paths begin.
     """
     search = draft.search
     if search is None:
@@ -34,11 +37,14 @@ def findings(draft: Draft) -> Iterator[Finding]:
     if agent.model is not None and agent.model not in draft.models:
         text = f"must be a key of `models`, but is {show(agent.model)}; {nearest(agent.model, draft.models)}"
         yield ("search", "agent", "model"), text
-    for number, _ in twins([str(insight) for insight in agent.insights or ()]):
+    for number, _ in twins(map(repr, agent.insights or ())):
         yield (
             ("search", "agent", "insights", number),
             "a list must not repeat itself, but this is given twice; remove one",
         )
+    for number, _ in twins(_one_spelling(folder / path) for path in search.warm_start):
+        text = f"a folder must be named once, but {show(search.warm_start[number])} is one of those before it"
+        yield ("search", "warm_start", number), f"{text}; remove it"
     model = draft.models.get(agent.model or "")
     if model is not None and model.price is None and draft.limits is not None and draft.limits.usd is not None:
         text = f"limits.usd must know every price, but that of {show(agent.model)} is null"
@@ -46,3 +52,11 @@ def findings(draft: Draft) -> Iterator[Finding]:
     if model is not None and model.gguf is not None and agent.max_tokens >= model.context:
         text = f"must be below the context of {show(agent.model)}, {model.context}, which holds the question too"
         yield ("search", "agent", "max_tokens"), f"{text}, but is {agent.max_tokens}; lower it, or raise the context"
+
+
+def _one_spelling(path: Path) -> str:
+    """A path as it is called whatever way it is named, links included; the folder may be gone by now."""
+    try:
+        return str(path.resolve())
+    except (OSError, RuntimeError, ValueError):  # a ring of links, or no path at all
+        return normpath(path)

@@ -43,7 +43,7 @@ def findings(draft: Draft, folder: Path) -> Iterator[Finding]:
     yield from _metrics(draft)
     yield from _needed(draft)
     yield from _one_of_flops_and_units(draft)
-    yield from agents.findings(draft)
+    yield from agents.findings(draft, folder)
 
 
 def fields(draft: Draft, known: Sequence[str]) -> Iterator[Finding]:

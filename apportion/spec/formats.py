@@ -6,7 +6,7 @@ It reads what the files say and draws no sample. Other keys of a record are left
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from apportion.spec.problems import show
-from apportion.spec.records import BadRow, Records, array, lines, loads, table
+from apportion.spec.records import BadRow, Records, array, lines, loads, said, table
 from apportion.template import as_text
 
 Row = dict[str, Any]
@@ -118,11 +118,7 @@ def _each(records: Records, row: Callable[[int, Row], Row]) -> Rows:
 
 
 def _taskbench_rows(path: Path) -> Rows:
-    try:
-        tools = [_tool(node) for node in loads(path.with_name(TOOLS).read_bytes())["nodes"]]
-    except (ValueError, RecursionError, LookupError, TypeError, AttributeError) as error:
-        raise BadRow("data", f'{TOOLS} must be {{"nodes": [{{"id", "desc", ...}}]}}, but is not: {error!r}') from None
-    return _each(lines(path), partial(taskbench, tools))
+    return _each(lines(path), partial(taskbench, _tools(path.with_name(TOOLS))))
 
 
 FORMATS: dict[str, Format] = {
@@ -210,11 +206,45 @@ def _argument(argument: object) -> tuple[str, ...]:
     return (as_text(argument),)
 
 
-def _tool(node: Any) -> str:
+def _tools(path: Path) -> list[str]:
+    """All tools of TaskBench's file of them.
+
+    Raises:
+        BadRow: it is none.
+    """
+    law = f'{TOOLS} must be {{"nodes": [{{"id": …, "desc": …}}, …]}}'
+    try:
+        found = loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise BadRow("data", f"{law}, but is no JSON: {said(error)}; copy TaskBench's") from None
+    nodes = found.get("nodes") if isinstance(found, dict) else None
+    if not isinstance(nodes, list) or not nodes:
+        got = "has no `nodes`" if nodes is None else f"its `nodes` are {show(nodes)}"
+        raise BadRow("data", f"{law}, but {got}; copy TaskBench's")
+    return [_tool(f"{TOOLS}, node {number}", node) for number, node in enumerate(nodes, 1)]
+
+
+def _tool(where: str, node: object) -> str:
     """What a tool takes and does."""
-    takes = [p["name"] for p in node["parameters"]] if "parameters" in node else node.get("input-type", [])
-    gives = f" -> {', '.join(node['output-type'])}" if node.get("output-type") else ""
-    return f"{node['id']}({', '.join(takes)}){gives}: {node['desc']}"
+    if not isinstance(node, dict):
+        raise BadRow("data", f"{where} must be an object with `id` and `desc`, but is {show(node)}; mend it")
+    for key in ("id", "desc"):
+        if not isinstance(node.get(key), str):
+            raise BadRow("data", f"{where} must have `{key}` that is text, but has {show(node.get(key))}; mend it")
+    takes = _names(where, "parameters" if "parameters" in node else "input-type", node)
+    gives = _names(where, "output-type", node)
+    return f"{node['id']}({', '.join(takes)}){' -> ' if gives else ''}{', '.join(gives)}: {node['desc']}"
+
+
+def _names(where: str, key: str, node: Mapping[str, Any]) -> list[str]:
+    """The names in a list of a tool, which may be absent: of texts, or of objects with a `name`."""
+    items = node.get(key) or []
+    if isinstance(items, list):
+        names = [item.get("name") if isinstance(item, dict) else item for item in items]
+        found = [name for name in names if isinstance(name, str)]
+        if len(found) == len(items):
+            return found
+    raise BadRow("data", f"{where} must have `{key}` that is a list of names, but has {show(items)}; mend it")
 
 
 def _numbered(items: Iterable[str]) -> list[str]:

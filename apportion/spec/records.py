@@ -45,7 +45,7 @@ def array(path: Path) -> Records:
     try:
         found = loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
-        raise BadRow("data", f"{law}, but is not: {_said(error)}; mend it") from None
+        raise BadRow("data", f"{law}, but is not: {said(error)}; mend it") from None
     if not isinstance(found, list):
         raise BadRow("data", f"{law}, but is {show(found)}; mend it")
     for number, record in enumerate(found, 1):
@@ -67,10 +67,12 @@ def table(path: Path) -> Records:
             for number, row in enumerate(rows, 1):
                 if None in row or None in row.values():
                     yield number, BadRow("data", f"a row must have {len(rows.fieldnames or ())} cells like the head")
+                elif marred := [name for name, cell in row.items() if "\0" in cell]:
+                    yield number, BadRow(marred[0], "must be text without a NUL character, but holds one")
                 else:
                     yield number, row
     except (csv.Error, UnicodeDecodeError) as error:
-        raise BadRow("data", f"the file must be a CSV table in UTF-8, but is not: {_said(error)}; mend it") from None
+        raise BadRow("data", f"the file must be a CSV table in UTF-8, but is not: {said(error)}; mend it") from None
 
 
 def loads(data: bytes) -> Any:
@@ -90,13 +92,14 @@ def _object(data: bytes) -> dict[str, Any] | BadRow:
     except UnicodeDecodeError:
         return BadRow("data", "the line must be UTF-8, but is not")
     except (ValueError, RecursionError) as error:
-        return BadRow("data", f"each line must be one JSON object, but this is not: {_said(error)}")
+        return BadRow("data", f"each line must be one JSON object, but this is not: {said(error)}")
     if not isinstance(record, dict):
         return BadRow("data", f"each line must be one JSON object, but this is {show(record)}")
     return record
 
 
-def _said(error: Exception) -> str:
+def said(error: Exception) -> str:
+    """Why a text is no such file, shortly."""
     return "nested too deep" if isinstance(error, RecursionError) else safe(str(error), 100)
 
 

@@ -4,17 +4,33 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Discriminator, Field, StringConstraints, Tag
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, StringConstraints, Tag
 
 from apportion.graphs.cost import units_flops
-from apportion.spec.types import MAX_ITEMS, Count, Model, ModelName, Positive, Samples, Temperature, Text
+from apportion.spec.problems import show
+from apportion.spec.types import MAX_ITEMS, Count, Model, ModelName, Positive, Samples, Temperature, Text, law
 
 AGENTS = ("agenttts", "agenthpo", "mlcopilot", "llm_zero_shot")
 """Samplers that ask an agent."""
 
-Prior = Annotated[str, StringConstraints(min_length=1, max_length=2000)]
+
+def _no_truth(value: object) -> object:
+    """To Python true is 1 too."""
+    if isinstance(value, bool):
+        raise law(f"must be 1, 2 or 3, or text of your own, but is {show(value)}; write one")
+    return value
+
+
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise law(f"must not be blank, but is {show(text)}; write what the agent is to know, or leave it out")
+    return text
+
+
+Prior = Annotated[str, StringConstraints(min_length=1, max_length=2000), AfterValidator(_not_blank)]
 Insight = Annotated[
-    Annotated[Literal[1, 2, 3], Tag("insight:number")] | Annotated[Prior, Tag("insight:text")],
+    Annotated[Literal[1, 2, 3], BeforeValidator(_no_truth), Tag("insight:number")]
+    | Annotated[Prior, Tag("insight:text")],
     Discriminator(lambda value: "insight:text" if isinstance(value, str) else "insight:number"),
 ]
 

@@ -11,8 +11,8 @@ import pytest
 
 import apportion
 from apportion.agent.allocation import Choice
-from apportion.agent.nudge import Nudge, Pinned, nudged, standing
-from apportion.errors import GraphError
+from apportion.agent.nudge import MOST_NOTES, Nudge, Pinned, nudged, standing
+from apportion.errors import GraphError, StoreError
 from apportion.graphs.templates import TemplateStage
 from tests.agent.planner import planner_process, write
 from tests.agent.test_live import allocations
@@ -25,8 +25,15 @@ SPACE = allocations(
 )
 
 
-def asked(before: Nudge, *pin: str, unpin: tuple[str, ...] = (), note: tuple[str, ...] = (), after: int = 0) -> Nudge:
-    return nudged(before, SPACE, after, pin, unpin, note)
+def asked(
+    before: Nudge,
+    *pin: str,
+    unpin: tuple[str, ...] = (),
+    note: tuple[str, ...] = (),
+    drop: tuple[int, ...] = (),
+    after: int = 0,
+) -> Nudge:
+    return nudged(before, SPACE, after, pin, unpin, note, drop)
 
 
 def test_a_nudge_holds_all_that_stands() -> None:
@@ -91,6 +98,38 @@ def test_only_what_is_pinned_is_offered() -> None:
     assert space.allocation(earlier)["tell"].model == "small"
 
 
+def test_notes_are_taken_back_by_the_numbers_that_stand() -> None:
+    first = asked(Nudge(), "tell.model=large", note=("One.", "Two.", "Three."), after=2)
+    second = asked(first, unpin=("tell.model",), drop=(3, 1), note=("Four.",), after=6)
+    assert second == Nudge(6, {}, ("Two.", "Four.")), "numbers are of those before, whatever else is asked"
+    assert [standing([first, second], told) for told in (5, 6)] == [first, second]
+    for numbers, said in (
+        ((3,), r"from 1 to 2, each once\), got 3; see --list"),
+        ((0,), "got 0; see"),
+        ((1, 1), "got 1; see"),
+    ):
+        with pytest.raises(GraphError, match=said):
+            asked(second, drop=numbers)
+    with pytest.raises(GraphError, match=r"there is none\), got 1"):
+        asked(Nudge(), drop=(1,))
+
+
+def test_only_so_many_notes_stand_at_once() -> None:
+    full = asked(Nudge(), note=tuple(map(str, range(MOST_NOTES))))
+    with pytest.raises(GraphError, match=rf"at most {MOST_NOTES} notes may stand at once, .* got 21; take some back"):
+        asked(full, note=("More.",))
+    assert asked(full, drop=(1,), note=("More.",)).notes[-2:] == (str(MOST_NOTES - 1), "More.")
+    older = Nudge(0, {}, (*full.notes, "Of an earlier version."))
+    assert asked(older, "tell.model=large").notes == older.notes, "what stands already may stay"
+
+
+def test_a_pin_that_the_space_does_not_have_is_not_heeded() -> None:
+    with pytest.raises(StoreError, match=r"a pin that stands must be one .*, got 'tell.model=gpt-9'; take it back"):
+        Pinned(SPACE, {"tell.model": "gpt-9"})
+    stale = Nudge(0, {"tell.model": "gpt-9", "tell.samples": 3})
+    assert asked(stale, unpin=("tell.model",)).pins == {"tell.samples": 3}
+
+
 def told(run: Path) -> list[dict[str, Any]]:
     """Trials that were asked for and told, in order."""
     try:
@@ -116,9 +155,14 @@ def test_an_interrupted_search_heeds_a_nudge_when_it_goes_on(tmp_path: Path) -> 
             "nudge", run, "--pin", "answer.model=large", "--pin", "hint.samples=1", "--note", "Be bold."
         )
         assert (code, err) == (0, "")
-        assert out.splitlines() == ["pinned: answer.model=large", "pinned: hint.samples=1", "note: Be bold."]
+        assert out.splitlines() == ["pinned: answer.model=large", "pinned: hint.samples=1", "note 1: Be bold."]
         assert run_cli("nudge", run)[1] == run_cli("nudge", run, "--list")[1] == out
         assert run_cli("nudge", run, "--pin", "answer.model=gpt-9")[0] == 2
+        assert run_cli("nudge", run, "--note", "Be timid.")[1].endswith("note 2: Be timid.\n")
+        for wrong in ("0", "one", "3"):
+            code, _, err = run_cli("nudge", run, "--drop-note", wrong)
+            assert code == 2 and len(err.splitlines()) == 1 and "see --list" in err
+        assert run_cli("nudge", run, "--drop-note", "2")[1] == out
         code, out, err = run_cli("run", task, "--out", run)
         assert (code, err) == (0, "")
     assert "Pinned: answer.model=large." in out and "Note: Be bold." in out

@@ -18,6 +18,7 @@ from apportion.spec import TaskSpec, load_spec
 from apportion.testing.server import MockServer
 from tests.agent.planner import reply
 from tests.agent.planner import write as write_planned
+from tests.support import run_cli
 
 Spoil = Callable[..., list[str]]
 Write = Callable[[str | bytes], Path]
@@ -35,6 +36,8 @@ def test_what_is_absent_is_as_the_sampler_has_it(folder: Path, write: Write, goo
     assert (zero.batch, zero.insights, zero.memory, zero.knowledge) == (2, (), "none", "Known.")
     own = settings(searched(folder, write, '{sampler: agenthpo, agent: {insights: [3, "Be quick."]}}', good))
     assert own.insights == (3, "Be quick.")
+    digits = settings(searched(folder, write, '{sampler: agenthpo, agent: {insights: ["1", 1]}}', good))
+    assert digits.insights == ("1", 1), "text is no number"
 
 
 @pytest.mark.parametrize(
@@ -52,6 +55,20 @@ def test_what_is_absent_is_as_the_sampler_has_it(folder: Path, write: Write, goo
         ("{sampler: agenttts, agent: {insights: [2, 2]}}", "search.agent.insights.1: a list must not repeat itself"),
         ("{sampler: agenttts, agent: {batch: 0}}", "search.agent.batch: must be at least 1"),
         ("{sampler: agenttts, agent: {memory: most}}", "search.agent.memory: must be one of all, some, none"),
+        (
+            "{sampler: agenttts, agent: {insights: [true]}}",
+            "insights.0: must be 1, 2 or 3, or text of your own, but",
+        ),
+        (
+            "{sampler: agenttts, agent: {insights: [1, false]}}",
+            "insights.1: must be 1, 2 or 3, or text of your own",
+        ),
+        ('{sampler: agenttts, agent: {insights: ["  "]}}', "search.agent.insights.0: must not be blank, but is '  '"),
+        ("{sampler: agenttts, warm_start: [a, b, a]}", "search.warm_start.2: a folder must be named once, but 'a' is"),
+        (
+            "{sampler: agenttts, warm_start: [a, b/../a/]}",
+            "search.warm_start.1: a folder must be named once, but 'b/",
+        ),
         (
             "{sampler: agenttts, agent: {model: small, max_tokens: 4096}}",
             "search.agent.max_tokens: must be below the context of 'small', 4096, which holds the question too, but",
@@ -126,3 +143,12 @@ def test_a_run_to_learn_from_must_be_one(tmp_path: Path) -> None:
     with pytest.raises(apportion.errors.StoreError, match="a run folder must hold"):
         apportion.load(task, ["search.warm_start=[nowhere]"]).run(tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_runs_to_learn_from_are_looked_at_before_anything_is_bought(tmp_path: Path) -> None:
+    task = write_planned(tmp_path, "http://127.0.0.1:9/v1", "http://127.0.0.1:9/v1")
+    code, _, said = run_cli("validate", task, "--set", "search.warm_start=[nowhere]")
+    assert code == 2 and "a run folder must hold run.sqlite, but" in said and "Traceback" not in said
+    (tmp_path / "run").mkdir()
+    code, _, said = run_cli("run", task, "--out", tmp_path / "run", "--set", "search.warm_start=[x/../run]")
+    assert code == 2 and "a run must learn from others, but x/../run is its own; name another" in said

@@ -165,6 +165,16 @@ BAD: list[tuple[str, object, str]] = [
     ("srdd", "Name,Description,Category\nA,B\n", "file, row 1: data: a row must have 3 cells like the head"),
     ("srdd", "Name,Description,Category\nA,B,C,D\n", "file, row 1: data: a row must have 3 cells like the head"),
     ("srdd", 'Name,Description,Category\n"A,B,C', "file: data: the file must be a CSV table in UTF-8, but is not"),
+    (
+        "srdd",
+        "Name,Description,Category\nA,B\0,C\n",
+        "file, row 1: Description: must be text without a NUL character, b",
+    ),
+    (
+        "srdd",
+        "Name,Description,Category\nA,B,C\n\0,B,C\n",
+        "file, row 2: Name: must be text without a NUL character, b",
+    ),
     ("srdd", "", "file: data: must hold at least one row, but is empty; write rows"),
 ]
 
@@ -184,6 +194,38 @@ def test_taskbench_needs_its_tools(tmp_path: Path) -> None:
     assert str(problem) == (
         "file: data: 'tool_desc.json' must lie beside the file, but it does not exist; copy it there"
     )
+
+
+@pytest.mark.parametrize(
+    ("tools", "problem"),
+    [
+        ("{", "tool_desc.json must be {…}, but is no JSON: Expecting property name"),
+        ("[]", "tool_desc.json must be {…}, but has no `nodes`; copy TaskBench's"),
+        ('{"nodes": {}}', "tool_desc.json must be {…}, but its `nodes` are an empty mapping; copy"),
+        ('{"nodes": []}', "tool_desc.json must be {…}, but its `nodes` are an empty list; copy"),
+        ('{"nodes": "ab"}', "tool_desc.json must be {…}, but its `nodes` are 'ab'; copy"),
+        ('{"nodes": [1]}', "tool_desc.json, node 1 must be an object with `id` and `desc`, but is 1; mend it"),
+        (
+            '{"nodes": [GOOD, {"id": "a"}]}',
+            "tool_desc.json, node 2 must have `desc` that is text, but has null; mend it",
+        ),
+        ('{"nodes": [{"id": 7, "desc": "x"}]}', "tool_desc.json, node 1 must have `id` that is text, but has 7; mend"),
+        (
+            '{"nodes": [GOOD, {"id": "a", "desc": "x", "parameters": [{"type": "t"}]}]}',
+            "tool_desc.json, node 2 must have `parameters` that is a list of names, but has a list of 1; mend it",
+        ),
+        (
+            '{"nodes": [{"id": "a", "desc": "x", "input-type": "text"}]}',
+            "tool_desc.json, node 1 must have `input-type` that is a list of names, but has 'text'; mend it",
+        ),
+    ],
+)
+def test_wrong_tools_are_said_with_their_number(tmp_path: Path, tools: str, problem: str) -> None:
+    path = write(tmp_path, f"{json.dumps(TASKBENCH)}\n")
+    (tmp_path / "tool_desc.json").write_text(tools.replace("GOOD", json.dumps(TOOLS["nodes"][0])))
+    (found,) = read(path, "file", "id", "taskbench").problems
+    said = str(found).replace('{"nodes": [{"id": …, "desc": …}, …]}', "{…}")
+    assert said.startswith(f"file: data: {problem}")
 
 
 def test_other_tools_are_another_data_set(tmp_path: Path) -> None:

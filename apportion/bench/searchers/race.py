@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
@@ -27,7 +27,7 @@ import numpy as np
 
 from apportion.bench.searchers.by_agent import Answering, ByAgent
 from apportion.bench.searchers.fronts import relative_hypervolume
-from apportion.bench.searchers.registry import SPENDS_BY_THE_DRAW, code, searcher
+from apportion.bench.searchers.registry import SPENDS_BY_THE_DRAW, code, raised, searcher
 from apportion.bench.searchers.task_file import digest, load
 from apportion.envs.replay.chained import Chained
 from apportion.envs.replay.market import Currency, Market, Spent
@@ -140,6 +140,9 @@ def run(job: Job, answering: Answering | None = None) -> Run:
 
     Args:
         answering: who answers for a searcher by a model.
+
+    Raises:
+        RecordedError: the searcher raised something of its own.
     """
     own = task(job.task)
     market = Market(own, job.seed, job.currency, bank=job.bank)
@@ -149,6 +152,14 @@ def run(job: Job, answering: Answering | None = None) -> Run:
         search(market, np.random.default_rng([job.seed, 10**6]))
     except Spent:
         itself = False
+    except (ApportionError, ModuleNotFoundError):
+        raise
+    except (Exception, SystemExit) as error:  # here, as no frame reaches another process
+        text = raised(job.sampler, error).replace("; mend the searcher", "")  # the remedy stands below
+        raise RecordedError(
+            f"a searcher must end by itself or by `Spent`, but {job.sampler!r} raised {text}, on {job.task}, "
+            f"seed {job.seed}; mend the searcher."
+        ) from error
     seconds = time.perf_counter() - started
     truth = own.truth
     leads = [Led(at, float(truth[i]), None if np.isnan(sure) else sure, n) for at, i, sure, n in market.leads]
@@ -290,27 +301,15 @@ def _made(jobs: Sequence[Job], workers: int | None, answering: Answering | None)
     with _Signals() as signals, ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), _begin) as pool:
         try:
             with signals.held():
-                of = {pool.submit(make, job): job for job in jobs}
-            for future in as_completed(of):
-                yield _result(future, of[future])
+                made = [pool.submit(make, job) for job in jobs]
+            for future in as_completed(made):
+                yield future.result()
         except BrokenProcessPool:
             raise RecordedError("a searcher must not end its process, but one did; run them one by one.") from None
         except BaseException:
             for worker in set(multiprocessing.active_children()) - others:
                 worker.kill()  # what it is at is not wanted any more
             raise
-
-
-def _result(future: Future[Run], job: Job) -> Run:
-    try:
-        return future.result()
-    except (ApportionError, BrokenProcessPool, ModuleNotFoundError):
-        raise
-    except Exception as error:
-        raise RecordedError(
-            f"a searcher must end by itself or by `Spent`, but {job.sampler!r} raised "
-            f"{type(error).__name__} on {job.task}, seed {job.seed}: {error}; mend it."
-        ) from error
 
 
 class _Signals:

@@ -168,7 +168,8 @@ def _read(path: Path) -> tuple[bytes, TaskSpec]:
     try:
         return text, TaskSpec.model_validate(root.plain())
     except ValidationError as error:
-        raise RecordedError("\n".join(str(_problem(root, details)) for details in error.errors())) from None
+        found = [_problem(root, details) for details in error.errors() if not _follows(details)]
+        raise RecordedError("\n".join(map(str, found))) from None
 
 
 def _composed(folder: Path, spec: TaskSpec) -> Composed:
@@ -282,6 +283,11 @@ def _number(text: str | None) -> float:
         return float(text or "nan")
     except ValueError:
         return math.nan
+
+
+def _follows(details: Any) -> bool:
+    """Whether a mistake only follows from others: pydantic counts a list without the items that it refused."""
+    return bool(details["type"] == "too_short" and len(details["input"]) > details["ctx"]["actual_length"])
 
 
 def _problem(root: yaml.Node, details: Any) -> Problem:

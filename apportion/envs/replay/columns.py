@@ -5,6 +5,8 @@ It knows rows and their numbers, and what a number or a text must be, not what a
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +26,7 @@ Flags = NDArray[np.bool_]
 
 TEXTS = ("dataset", "question_id", "model", "stage", "answer", "read", "role")  # in a CSV file, whatever they look like
 NONE = -1  # in place of an answer
+MOST_WHOLE = 2**53  # up to which a float holds whole numbers exactly
 
 
 def load(path: Path) -> pa.Table:
@@ -52,12 +55,22 @@ def load(path: Path) -> pa.Table:
 
 
 def _read_csv(path: Path) -> pa.Table:
-    """A CSV file, in which ids and answers are text whatever they look like."""
+    """A CSV file, in which ids and answers are text whatever they look like.
+
+    Raises:
+        pa.ArrowInvalid: it is none; a row that is wrong has its number, without the head.
+    """
     import pyarrow as pa
     import pyarrow.csv
 
-    texts = dict.fromkeys(TEXTS, pa.string())
-    return pyarrow.csv.read_csv(path, convert_options=pyarrow.csv.ConvertOptions(column_types=texts))
+    options = pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(TEXTS, pa.string()))
+    try:
+        return pyarrow.csv.read_csv(path, convert_options=options)
+    except pa.ArrowInvalid:  # again by one thread, as several do not know the numbers of rows
+        try:
+            return pyarrow.csv.read_csv(path, pyarrow.csv.ReadOptions(use_threads=False), convert_options=options)
+        except pa.ArrowInvalid as error:
+            raise pa.ArrowInvalid(re.sub(r"Row #(\d+)", lambda row: f"row {int(row[1]) - 1}", str(error))) from None
 
 
 @dataclass(frozen=True)
@@ -94,10 +107,24 @@ class Columns:
 
     def codes(self, name: str) -> tuple[tuple[str, ...], Ints]:
         """Distinct texts, sorted, and which of them each row has."""
-        column = self.table.column(name).cast("string")
+        column = self.texts(name)
         self.refuse(np.asarray(column.is_null()), f"`{name}` must be given", None)
         texts, codes = np.unique(np.asarray(column.to_numpy(), dtype=np.str_), return_inverse=True)
         return tuple(texts.tolist()), codes.astype(np.int64)
+
+    def texts(self, name: str) -> pa.ChunkedArray:
+        """Texts, null where there is none.
+
+        Raises:
+            RecordedError: they cannot be had.
+        """
+        import pyarrow as pa
+
+        column = self.table.column(name)
+        try:
+            return column.cast("string")
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            raise RecordedError(f"`{name}` of {self.file} must be text, got {column.type}; convert it.") from None
 
     def answers(self, question: Ints) -> Ints:
         """Numbers of the answers, alike where both the question and the text are."""
@@ -105,7 +132,7 @@ class Columns:
             return np.full(len(self.rows), NONE)
         import pyarrow.compute as pc
 
-        encoded = pc.dictionary_encode(self.table.column("answer").cast("string")).combine_chunks()
+        encoded = pc.dictionary_encode(self.texts("answer")).combine_chunks()
         text = np.asarray(pc.fill_null(encoded.indices, NONE)).astype(np.int64)
         _, numbers = np.unique(question * (int(text.max()) + 2) + text, return_inverse=True)
         return np.where(text == NONE, NONE, numbers)
@@ -115,6 +142,7 @@ class Columns:
         value = self.numbers(name)
         whole = np.isfinite(value) & (value >= 0) & (value == np.floor(value))
         self.refuse(~whole, f"`{name}` must be a whole number from 0 upwards", value)
+        self.refuse(value >= MOST_WHOLE, f"`{name}` must be below 2^53", value)
         return value.astype(np.int64)
 
     def amount(self, name: str) -> Floats:
@@ -136,6 +164,7 @@ class Columns:
         import pyarrow as pa
 
         column = self.table.column(name)
+        self._refuse_words(name, "true or false", lambda text: text.lower() in ("true", "false"))
         if not pa.types.is_boolean(column.type):
             raise RecordedError(f"`{name}` of {self.file} must be true or false, got {column.type}; convert it.")
         self.refuse(np.asarray(column.is_null()), f"`{name}` must be given", None)
@@ -148,6 +177,7 @@ class Columns:
         try:
             return np.asarray(self.table.column(name).cast("float64").to_numpy(), dtype=np.float64)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            self._refuse_words(name, "a number", _is_number)
             kind = self.table.column(name).type
             raise RecordedError(f"`{name}` of {self.file} must be numbers, got {kind}; convert it.") from None
 
@@ -159,10 +189,31 @@ class Columns:
         """
         if wrong.any():
             at = int(wrong.argmax())
-            known = [name for name in ("question_id", "stage", "model") if name in self.table.column_names]
-            place = ", ".join(f"{name} {escaped(str(self.table.column(name)[at]))}" for name in known)
-            got = "" if value is None else f", got {value[at]:g}"
-            raise RecordedError(f"{law}{got} in row {self.rows[at]} of {self.file} ({place}); mend it.")
+            raise self._wrong(at, law if value is None else f"{law}, got {value[at]:g}")
+
+    def _refuse_words(self, name: str, kind: str, fits: Callable[[str], bool]) -> None:
+        """Refuse the first text of a column of texts that does not fit: it is what made all of them texts in a CSV."""
+        import pyarrow as pa
+
+        column = self.table.column(name)
+        if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+            for at, text in enumerate(column.to_pylist()):
+                if text is not None and not fits(text):
+                    raise self._wrong(at, f"`{name}` must be {kind}, got '{escaped(text[:60])}'")
+
+    def _wrong(self, at: int, law: str) -> RecordedError:
+        """That a law does not hold in a row."""
+        known = [name for name in ("question_id", "stage", "model") if name in self.table.column_names]
+        place = ", ".join(f"{name} {escaped(str(self.table.column(name)[at]))}" for name in known)
+        return RecordedError(f"{law} in row {self.rows[at]} of {self.file} ({place}); mend it.")
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def again(cell: Ints) -> Flags:

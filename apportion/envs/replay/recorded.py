@@ -154,15 +154,17 @@ def of_dataset(column: Columns, dataset: str | None) -> Columns:
     """
     import pyarrow.compute as pc
 
-    names = sorted(map(str, pc.unique(column.table.column("dataset")).to_pylist()))
+    found = column.texts("dataset")
+    given = pc.fill_null(pc.not_equal(found, ""), fill_value=False)
+    column.refuse(~np.asarray(given), "`dataset` must be given", None)
+    names = sorted(pc.unique(found).to_pylist())
     listed = escaped(", ".join(names[:8]))
     if dataset is None and len(names) > 1:
         raise RecordedError(f"one dataset must be named of {column.file}, which has {listed}; choose one.")
     wanted = names[0] if dataset is None else dataset
     if wanted not in names:
         raise RecordedError(f"the dataset must be one of {listed} in {column.file}, got {wanted!r}; choose one.")
-    own = pc.fill_null(pc.equal(column.table.column("dataset").cast("string"), wanted), fill_value=False)
-    return column.where(np.asarray(own))
+    return column.where(np.asarray(pc.equal(found, wanted)))
 
 
 def _pairs(column: Columns) -> tuple[tuple[tuple[str, str], ...], Ints]:

@@ -340,6 +340,15 @@ MISTAKES = {
     "seeds in floating point": (["{task}", "--seeds", "1e20"], r"apportion bench searchers: .*--seeds.*'1e20'.*"),
     "seeds that are no number": (["{task}", "--seeds", "many"], r"apportion bench searchers: .*--seeds.*'many'.*"),
     "another currency": (["{task}", "--currency", "euro"], r"apportion bench searchers: .*'euro'.*"),
+    "an empty endpoint": (
+        ["{task}", "--agent-model", "m", "--agent-endpoint", ""],
+        r"apportion bench searchers: .*must be an http or https URL .*8000/v1, got empty text; see .*",
+    ),
+    "an endpoint with a secret": (
+        ["{task}", "--agent-model", "m", "--agent-endpoint", "http://me:secret@h/v1"],
+        r"apportion bench searchers: (?!.*secret@).*without credentials .* got one that may hold a secret; .*",
+    ),
+    "a searcher without a module": (["{task}", "--samplers", ":search"], r"a sampler must be one of .*got ':search'.*"),
     "two tasks of one name": (["{task}", "{twin}"], r"each task must have a name .*'second'; rename one\."),
     "a file of runs that is a folder": (["{task}", "--out", "{folder}"], r"{folder} must be writable, but .*"),
     "a folder of plots that is a file": (["{task}", "--plot", "{task}"], r".*must be writable, but .*"),

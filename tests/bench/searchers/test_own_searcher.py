@@ -100,6 +100,26 @@ def test_what_is_not_there_is_said_in_one_line(named: str, name: str) -> None:
         searcher(name)
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("\nsearch = 1 / 0\n", r"raises ZeroDivisionError: division by zero at .*poor\.py:2; mend it\.$"),
+        ("def search(:\n", r"raises SyntaxError: invalid syntax \(poor\.py, line 1\); mend it\.$"),
+        ("import sys\nsys.exit(3)\n", r"raises SystemExit: 3 at .*poor\.py:2; mend it\.$"),
+        ("search = 5\n", r"'poor:search' must be a function of a module, but is 5; mend the name\.$"),
+    ],
+)
+def test_a_module_that_raises_is_said_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, said: str
+) -> None:
+    (tmp_path / "poor.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "poor", raising=False)
+    with pytest.raises(RecordedError, match=said):
+        searcher("poor:search")
+    sys.modules.pop("poor", None)
+
+
 def test_runs_of_a_searcher_that_has_changed_are_not_taken_for_its_own(
     named: str, example: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

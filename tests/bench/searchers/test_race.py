@@ -201,10 +201,18 @@ def test_a_file_of_something_else_is_left_as_it_is(text: str, task: str, made: l
 def test_a_searcher_that_raises_is_named(
     task: str, made: list[Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "poor_searcher.py").write_text("def search(market, rng):\n    market.lead(-1)\n")
+    text = "def search(market, rng):\n    helped(market)\n\n\ndef helped(market):\n    market.lead(-1)\n"
+    (tmp_path / "poor_searcher.py").write_text(text + "\n\ndef ended(market, rng):\n    raise SystemExit(0)\n")
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(RecordedError, match=r"'poor_searcher:search' raised ValueError on .*, seed 0: a lead must be"):
+    said = (
+        r"but 'poor_searcher:search' raised ValueError: a lead must be one of \d+ .* at .*poor_searcher\.py:6, on .*, "
+        r"seed 0; mend the searcher\.$"
+    )
+    with pytest.raises(RecordedError, match=said) as error:
         sought(task, [("poor_searcher:search", False)], None, seeds=1)
+    assert str(error.value).count("; mend") == 1
+    with pytest.raises(RecordedError, match=r"raised SystemExit: 0 at .*poor_searcher\.py:10, on"):
+        sought(task, [("poor_searcher:ended", False)], None, seeds=1)
 
 
 def test_a_searcher_that_ends_its_process_does_not_hang_the_race(

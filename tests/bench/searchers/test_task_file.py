@@ -303,6 +303,12 @@ def test_a_wrong_table_is_refused(tmp_path: Path, name: str) -> None:
         _ = load(write(tmp_path, **{table: text})).truth
 
 
+def test_one_mistake_is_one_error(tmp_path: Path) -> None:
+    with pytest.raises(RecordedError, match="did you mean 'any_correct'") as error:
+        load(write(tmp_path, task=TASK.replace("data: counts.csv", "data: counts.csv\n    select: [anycorrect]")))
+    assert "\n" not in str(error.value)
+
+
 def test_the_same_sample_twice(tmp_path: Path) -> None:
     with pytest.raises(RecordedError, match=r"must stand once, got 2 in row 37 of .*samples\.csv"):
         load(write(tmp_path, samples=SAMPLES + "d,x,s,m,2,0,true\n"))

@@ -135,11 +135,30 @@ REFUSED: dict[str, tuple[list[Row], str]] = {
         "`completion_tokens` must be finite and 0 or more, got -1",
     ),
     "a score without end": ([sample("a", "m", 0, score=float("inf"))], "`score` must be finite, got inf in row 1"),
-    "words for scores": ([sample("a", "m", 0, score="good")], "`score` of .* must be numbers, got string"),
+    "words for scores": (
+        [sample("a", "m", 0, score="1.5"), sample("a", "m", 1, score="good")],
+        r"`score` must be a number, got 'good' in row 2 of .* \(question_id a, stage , model m\); mend it",
+    ),
     "words for numbers": (
         [sample("a", "m", 0, completion_tokens="many")],
-        "`completion_tokens` of .* must be numbers, got string",
+        "`completion_tokens` must be a number, got 'many' in row 1 of",
     ),
+    "words for the truth": (
+        [sample("a", "m", 0, correct="true"), sample("a", "m", 1, correct="maybe")],
+        "`correct` must be true or false, got 'maybe' in row 2 of",
+    ),
+    "the truth in words": ([sample("a", "m", 0, correct="true")], "`correct` of .* must be true or false, got string"),
+    "a number that no float holds": (
+        [sample("a", "m", 0), sample("a", "m", 0, sample_index=1e300)],
+        r"`sample_index` must be below 2\^53, got 1e\+300 in row 2 of",
+    ),
+    "no dataset": ([sample("a", "m", 0), sample("a", "m", 1, dataset=None)], "`dataset` must be given in row 2 of"),
+    "a dataset without a name": (
+        [sample("a", "m", 0), sample("a", "m", 1, dataset="")],
+        "`dataset` must be given in row 2 of",
+    ),
+    "a list for a text": ([{**sample("a", "m", 0), "model": ["m"]}], "`model` of .* must be text, got list<"),
+    "a list for an answer": ([sample("a", "m", 0, answer=["m"])], "`answer` of .* must be text, got list<"),
     "two datasets": (
         [sample("a", "m", 0), sample("a", "m", 1, dataset="e")],
         "one dataset must be named of .* which has d, e",
@@ -169,6 +188,13 @@ def test_files_that_are_no_tables(tmp_path: Path) -> None:
             read(path)
     with pytest.raises(RecordedError, match=r"must be a \.parquet or \.csv file, got 'table\.json'"):
         read(tmp_path / "table.json")
+
+
+def test_a_row_of_a_csv_file_that_is_cut_short_is_named(tmp_path: Path) -> None:
+    path = written(tmp_path, [sample("a", "m", 0), sample("a", "m", 1)], ".csv")
+    path.write_text(path.read_text() + "d,a\n")
+    with pytest.raises(RecordedError, match="must be a table, but CSV parse error: row 3: Expected 8 columns, got 2"):
+        read(path)
 
 
 @pytest.fixture
