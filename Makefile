@@ -5,6 +5,7 @@
 # make race    experiments/reinforce: samplers on synthetic problems, 30 seeds (hours; goes on where it stopped)
 # make searchers    experiments/searchers: the race of searchers on recorded outcomes (long; goes on where it stopped)
 # make agenttts     experiments/agenttts: AgentTTS and what it was compared with, a script in place of the model (half an hour)
+# make agent   experiments/agenttts/local: AgentTTS with a small local model as its agent (an hour and a half; 1.1 GB of model)
 # make clean   forget the demo's run; models and packages stay
 
 PYTHON ?= python3
@@ -12,7 +13,7 @@ BIN := .venv/bin
 SPEC := experiments/quickstart/task.yaml
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test check bench notebook joint race searchers agenttts clean
+.PHONY: demo test check bench notebook joint race searchers agenttts agent clean
 
 demo: .venv/demo
 	$(BIN)/apportion models pull smollm2-135m-instruct qwen2.5-coder-0.5b-instruct
@@ -75,6 +76,12 @@ agenttts: .venv/test
 	$(BIN)/apportion bench searchers $(wildcard $(TABLES)/*-500.yaml $(TABLES)/*-900.yaml $(TABLES)/*-2000.yaml) --samplers random,tpe,$(AGENTS) --seeds 30 --out runs/agenttts.jsonl --json > runs/agenttts.budgets.json
 	mv runs/agenttts.budgets.json experiments/agenttts/results.budgets.json
 	$(BIN)/python experiments/agenttts/table.py experiments/agenttts/results.json experiments/agenttts/results.budgets.json
+
+LOCAL := experiments/agenttts/local
+agent: .venv/test
+	$(BIN)/apportion models pull smollm2-135m-instruct qwen2.5-coder-0.5b-instruct qwen2.5-coder-1.5b-instruct
+	$(BIN)/python $(LOCAL)/race.py --record
+	$(BIN)/apportion run $(LOCAL)/task.yaml --out runs/agenttts-local
 
 .venv/bin/pip:
 	$(PYTHON) -m venv .venv
