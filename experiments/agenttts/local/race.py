@@ -27,7 +27,7 @@ CONTEXT = 6144  # tokens; the longest question shows all trials
 SEEDS = 3
 SHORT = "agenttts/batch=2/memory_tokens=80"
 BY_MODEL = (SHORT, f"{SHORT}/memory=all", f"{SHORT}/memory=none")
-OTHERS = ("random", "tpe", "agenttts-numeric")
+OTHERS = (SHORT, "random", "grid", "tpe", "agenttts-numeric")  # the first answered by a script
 
 
 async def main(*, record: bool) -> None:
@@ -36,16 +36,19 @@ async def main(*, record: bool) -> None:
     try:
         url = await server.start() if server else None
         answering = Answering(MODEL, url, HERE / f"{MODEL}.jsonl")
-        found = await asyncio.to_thread(_raced, answering)
+        figures = await asyncio.to_thread(_raced, answering)
     finally:
         if server is not None:
             await server.close()
-    _print(found["tasks"][0])
+    _print(figures)
 
 
 def _raced(answering: Answering) -> dict[str, Any]:
     RUNS.parent.mkdir(exist_ok=True)
-    return run([str(HERE / "chain.yaml")], ",".join((*BY_MODEL, *OTHERS)), SEEDS, "draws", RUNS, 1, None, answering)
+    tasks = [str(HERE / "chain.yaml")]
+    found: dict[str, Any] = run(tasks, ",".join(OTHERS), SEEDS, "draws", RUNS, 1)["tasks"][0]
+    asked = run(tasks, ",".join(BY_MODEL), SEEDS, "draws", RUNS, 1, None, answering)["tasks"][0]
+    return {**found, "samplers": {**asked["samplers"], **found["samplers"]}}
 
 
 def _print(task: dict[str, Any]) -> None:
