@@ -75,11 +75,15 @@ def grid(market: Market, rng: np.random.Generator) -> None:
         trials.measure(int(configuration))
 
 
-def of_optuna(make: Callable[[int], optuna.samplers.BaseSampler], *, pareto: bool = False) -> Searcher:
+def of_optuna(
+    make: Callable[[int], optuna.samplers.BaseSampler], *, pareto: bool = False, needs_values: bool = False
+) -> Searcher:
     """An Optuna sampler over a model, a share of the budget and, where there are several, a rule for each stage.
 
     Args:
         pareto: whether the cost of an answer is a second objective.
+        needs_values: whether it learns nothing of a constraint from a trial without a value: then what is over the
+            budget is worth what nothing right is worth.
     """
     directions: list[Literal["maximize", "minimize"]] = ["maximize", "minimize"] if pareto else ["maximize"]
 
@@ -99,7 +103,10 @@ def of_optuna(make: Callable[[int], optuna.samplers.BaseSampler], *, pareto: boo
                 configuration = space.find(trial.params)
                 if configuration is None:
                     trial.set_constraint("budget", 1.0)
-                    study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+                    if needs_values:
+                        study.tell(trial, 0.0)
+                    else:
+                        study.tell(trial, state=optuna.trial.TrialState.PRUNED)
                     trials.repeats += 1
                 else:
                     trial.set_constraint("budget", -1.0)
@@ -171,6 +178,6 @@ BY_TRIAL: dict[str, Searcher] = {
     "nsga2": of_optuna(_nsga2),
     "nsga2-pareto": of_optuna(_nsga2, pareto=True),
     "tpe-pareto": of_optuna(_tpe, pareto=True),
-    "gp": of_optuna(_gp),
+    "gp": of_optuna(_gp, needs_values=True),
 }
 """Searchers by trial, by name."""

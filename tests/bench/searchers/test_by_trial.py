@@ -43,10 +43,10 @@ def test_a_share_too_small_for_a_draw_stands_for_none() -> None:
     assert space.find(chosen | {f"{name}.share": -1 for name in names}) is None, "no draws at all"
 
 
-@pytest.mark.parametrize("name", sorted(set(BY_TRIAL) - {"gp"}))
+@pytest.mark.parametrize("name", sorted(BY_TRIAL))
 def test_mixtures_are_searched(name: str) -> None:
     market = Market(mixture(trials=20), 0)
     searched(BY_TRIAL[name], market)
-    assert market.leads and market.spent <= market.cap * (1 + 1e-9)
+    assert market.leads and 0.8 * market.cap < market.spent <= market.cap * (1 + 1e-9)
     found = market.task.truth[market.leads[-1].configuration]
     assert found > np.median(market.task.truth)
