@@ -4,7 +4,7 @@
 # make joint   experiments/joint: one study by four samplers at equal spend (half an hour)
 # make race    experiments/reinforce: samplers on synthetic problems, 30 seeds (hours; goes on where it stopped)
 # make searchers    experiments/searchers: the race of searchers on recorded outcomes (long; goes on where it stopped)
-# make agenttts     experiments/agenttts: AgentTTS and what it was compared with, a script in place of the model (half an hour)
+# make agenttts     experiments/agenttts: AgentTTS and what it was compared with, a script in place of the model (an hour)
 # make agent   experiments/agenttts/local: AgentTTS with a small local model as its agent (an hour and a half; 1.1 GB of model)
 # make clean   forget the demo's run; models and packages stay
 
@@ -71,11 +71,11 @@ TABLES := experiments/agenttts/synthetic
 AGENTS := agenttts,agenttts-1,agenttts-2,agenttts-3,agenthpo
 agenttts: .venv/test
 	mkdir -p runs
-	$(BIN)/apportion bench searchers $(RECORDED) $(wildcard $(TABLES)/*-1000.yaml) --samplers random,grid,tpe,$(AGENTS),mlcopilot,llm_zero_shot,agenttts-evolution,agenttts-numeric --seeds 30 --out runs/agenttts.jsonl --json > runs/agenttts.json
+	$(BIN)/apportion bench searchers $(RECORDED) $(wildcard $(TABLES)/*-1000.yaml) --samplers random,grid,tpe,gp,$(AGENTS),mlcopilot,llm_zero_shot,agenttts-evolution,agenttts-numeric --seeds 30 --out runs/agenttts.jsonl --json > runs/agenttts.json
 	mv runs/agenttts.json experiments/agenttts/results.json
 	$(BIN)/apportion bench searchers $(wildcard $(TABLES)/*-500.yaml $(TABLES)/*-900.yaml $(TABLES)/*-2000.yaml) --samplers random,tpe,$(AGENTS) --seeds 30 --out runs/agenttts.jsonl --json > runs/agenttts.budgets.json
 	mv runs/agenttts.budgets.json experiments/agenttts/results.budgets.json
-	$(BIN)/python experiments/agenttts/table.py experiments/agenttts/results.json experiments/agenttts/results.budgets.json
+	$(BIN)/python experiments/agenttts/table.py $(addprefix experiments/agenttts/results,.json .budgets.json)
 
 LOCAL := experiments/agenttts/local
 agent: .venv/test

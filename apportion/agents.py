@@ -147,6 +147,8 @@ def nudge(
             f"a search that asks an agent can be nudged, but the sampler of {folder.path} is {spec.search.sampler}; "
             "run with agenttts."
         )
+    if notes and spec.search.agent.model is None:
+        raise ApportionError(f"a note must have a model that reads it, but code answers in {folder.path}; pin instead.")
     if folder.outcome is not None and folder.outcome["state"] == "done":
         raise ApportionError(f"a search that goes on can be nudged, but that in {folder.path} is done; run another.")
     allocations = allocations_of(spec, space, _costs(folder))

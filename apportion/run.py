@@ -20,7 +20,7 @@ from apportion.spec.plugins import said
 from apportion.store import Calls, Database, Trials
 from apportion.store import calls as calls_table
 from apportion.store import trials as trials_table
-from apportion.stored import check_facts, damaged, spec_of, trial_of
+from apportion.stored import check_facts, damaged, spec_of, trials_of
 
 STORE = "run.sqlite"
 
@@ -134,7 +134,7 @@ class RunFolder:
         Raises:
             StoreError: what is stored of one is none.
         """
-        return [trial_of(self.path / STORE, record) for record in self.trials.all()]
+        return trials_of(self.path / STORE, self.trials.all())
 
     def close(self) -> None:
         """Commit and release. May be called twice."""

@@ -6,7 +6,7 @@ It knows what was written, not what it is for.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
@@ -97,15 +97,26 @@ def spec_of(fingerprint: Mapping[str, Any]) -> TaskSpec:
     return TaskSpec.model_validate_json(json.dumps(fingerprint["spec"]), strict=False)
 
 
-def trial_of(path: Path, record: Mapping[str, Any]) -> Trial:
-    """A trial from its record.
+def trials_of(path: Path, records: Sequence[Mapping[str, Any]]) -> list[Trial]:
+    """All trials from their records, in order.
 
     Raises:
-        StoreError: it is none.
+        StoreError: one is none, or one is gone: the next would be written over another.
     """
+    found = [_trial(path, record) for record in records]
+    gone = next((place for place, trial in enumerate(found) if trial.number != place), None)
+    if gone is not None:
+        raise damaged(path, f"trial {gone}", ValueError("it is gone, or has another number"))
+    return found
+
+
+def _trial(path: Path, record: Mapping[str, Any]) -> Trial:
     try:
         _Trial.model_validate_json(json.dumps(record))
-        return Trial.from_dict(record)
+        trial = Trial.from_dict(record)
+        if trial.state == "complete" and not trial.metrics:
+            raise LookupError("what it measured")
+        return trial
     except (ValueError, TypeError, LookupError) as error:  # GraphError is a ValueError
         number = record.get("number") if isinstance(record, dict) else None
         raise damaged(path, "a trial" if number is None else f"trial {safe(str(number))}", error) from None

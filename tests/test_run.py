@@ -105,6 +105,8 @@ DAMAGED: dict[str, tuple[str, str | int, object, str]] = {
     "a strange state": ("trial", 1, within("state", put="lost"), "trial 1 in .* is not: state: Input should be"),
     "a number in words": ("trial", 1, within("number", put="one"), "trial one in .* is not: number: Input should be"),
     "half a metric": ("trial", 1, within("metrics", "accuracy", "mean", lack=True), r"metrics\.accuracy\.mean: Field"),
+    "nothing measured": ("trial", 1, within("metrics", put={}), "trial 1 in .* is not: what it measured is absent"),
+    "another number": ("trial", 1, within("number", put=9), "trial 1 in .* is not: it is gone, or has another number"),
     "memory of a word": ("trial", 1, within("memory", put="all"), "trial 1 in .* is not: memory: Input should be"),
 }
 
@@ -126,6 +128,39 @@ def test_a_damaged_run_is_said_in_one_line_and_left_as_it_is(
         with pytest.raises(StoreError, match=said):
             build(load_spec(whole[0]), run)
     assert content(run) == before
+
+
+PROPOSED: dict[str, Spoil] = {
+    "memory of a number": within("memory", "agent", put=5),
+    "no proposal": within("memory", "agent", "proposal", lack=True),
+    "a strange source": within("memory", "agent", "proposal", "origin", "source", put="me"),
+    "expected in words": within("memory", "agent", "proposal", "origin", "expected", put="x"),
+    "a guideline of a number": within("memory", "agent", "proposal", "origin", "guideline", put=5),
+    "a round of nothing": within("memory", "agent", "round", put={"number": 1}),
+    "a model that there is not": within("params", "answer.model", put="tiny"),
+    "no parameters": within("params", put={}),
+}
+
+
+@pytest.mark.parametrize("name", PROPOSED)
+def test_a_damaged_proposal_is_said_in_one_line_too(
+    name: str, run: Path, whole: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    ((last,),) = rows(run / STORE, "SELECT max(number) FROM trial")
+    spoil(run, "trial", last, PROPOSED[name])
+    before = content(run)
+    for command in (["show", str(run)], ["run", str(whole[0]), "--out", str(run), "--set", "limits.trials=9"]):
+        capsys.readouterr()
+        code, caught = main(command), capsys.readouterr()
+        assert code == 2 and "; bring the run's store back from a copy." in caught.err.splitlines()[-1]
+    assert content(run)[1] == before[1], "no trial is lost"
+
+
+def test_a_run_without_one_of_its_trials_is_not_gone_on_with(run: Path, whole: tuple[Path, Path]) -> None:
+    with contextlib.closing(sqlite3.connect(run / STORE)) as store, store:
+        store.execute("DELETE FROM trial WHERE number = 2")
+    with pytest.raises(StoreError, match=r"trial 2 in .* is not: it is gone, or has another number; bring"):
+        build(load_spec(whole[0]), run)
 
 
 def test_a_task_that_is_none_any_more_is_not_gone_on_with(run: Path, whole: tuple[Path, Path]) -> None:

@@ -126,6 +126,8 @@ class CassetteAgent:
         if key not in self._known:
             self._read()
         if key not in self._known:
+            if self._server is None and self._path is not None and not self._path.exists():
+                raise RecordedError(f"answers must be in {self._path}, but there is no such file; mend the name.")
             if self._server is None:
                 raise RecordedError(
                     f"{self._path} must hold every question to {self._model!r}, but lacks one ({question.purpose}, "
@@ -166,12 +168,25 @@ class CassetteAgent:
         for line in whole.splitlines():
             try:
                 own = json.loads(line)
-                self._known.setdefault(_key(own), Answer(own["reply"], own["tokens"], own["seconds"]))
+                self._known.setdefault(_key(own), _answer(own))
             except (ValueError, TypeError, KeyError):
                 raise RecordedError(
                     f"{self._path} must hold an answer a line, got {line!r:.60}; name another."
                 ) from None
         self._read_to += len(whole)
+
+
+def _answer(line: Mapping[str, Any]) -> Answer:
+    """The answer of a line.
+
+    Raises:
+        KeyError, TypeError: there is none.
+    """
+    reply, tokens, seconds = line["reply"], line["tokens"], line["seconds"]
+    known = isinstance(reply, str) and isinstance(tokens, int | None) and isinstance(seconds, int | float)
+    if not known:
+        raise TypeError("no answer")
+    return Answer(reply, tokens, seconds)
 
 
 def _key(line: Mapping[str, Any]) -> str:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from functools import cache
+from typing import Any, Literal, TypeVar
 
-from apportion.agent.allocation import Allocation, Choice
+from pydantic import TypeAdapter, ValidationError
+
+from apportion.agent.allocation import Allocation
+from apportion.errors import StoreError
+
+Kept = TypeVar("Kept")
 
 Source = Literal["initial", "agent", "repaired", "fallback"]
 """Who proposed: the first trials of AgentTTS, the agent, the agent when it was told what was wrong, or, in its place,
@@ -51,9 +58,12 @@ class Proposal:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Proposal:
-        """The proposal that `to_dict` wrote."""
-        allocation = {stage: Choice(**choice) for stage, choice in data["allocation"].items()}
-        return cls(allocation, Origin(**data["origin"]))
+        """The proposal that `to_dict` wrote.
+
+        Raises:
+            StoreError: it is none, as where somebody has edited it.
+        """
+        return _read(cls, data)
 
 
 @dataclass(frozen=True)
@@ -102,10 +112,31 @@ class Round:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Round:
-        """The round that `to_dict` wrote."""
-        guidelines = [(text, insight) for text, insight in data["guidelines"]]
-        proposals = [Proposal.from_dict(proposal) for proposal in data["proposals"]]
-        return cls(data["number"], guidelines, proposals, data["asked"], data["refused"])
+        """The round that `to_dict` wrote.
+
+        Raises:
+            StoreError: it is none, as where somebody has edited it.
+        """
+        return _read(cls, data)
+
+
+@cache
+def _form(of: type[Any]) -> TypeAdapter[Any]:
+    return TypeAdapter(of)
+
+
+def _read(of: type[Kept], data: object) -> Kept:
+    try:
+        form: Any = of
+        found: Kept = _form(form).validate_json(json.dumps(data), strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(map(str, first["loc"])) or "it"
+        raise StoreError(
+            f"what an agent proposed must be as it was written, but of a {of.__name__.lower()} {place!r:.60}: "
+            f"{first['msg']}; bring the run's store back from a copy."
+        ) from None
+    return found
 
 
 @dataclass(frozen=True)

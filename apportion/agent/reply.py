@@ -92,7 +92,7 @@ def proposals(
             continue
         good.append(Proposal(allocation, _origin(item, rules, round_, source)))
     if not good and not wrong:
-        wrong.append("the reply must hold a JSON object with a list of `candidates`, but has none; write one.")
+        wrong.append("the reply must hold a JSON object with a list of `candidates`, but none can be read; write one.")
     return good, wrong[:MOST_WRONG]
 
 

@@ -19,7 +19,7 @@ from apportion.agent.loop import Loop, by_chance
 from apportion.agent.nudge import Nudge, Pinned, standing
 from apportion.agent.question import Agent, Brief
 from apportion.agent.settings import Settings
-from apportion.errors import GraphError
+from apportion.errors import GraphError, StoreError
 from apportion.search.engine import NUMBER
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ class AgentTTSSampler(BaseSampler):
 def history(trials: Sequence[FrozenTrial], space: Allocations, direction: StudyDirection) -> History:
     """What a study knows, as an agent remembers it: trials that ended, and the rounds that they come from."""
     tried = [found for trial in trials if (found := _tried(trial, space, direction)) is not None]
-    rounds = [Round.from_dict(of["round"]) for trial in trials if "round" in (of := trial.system_attrs.get(MEMORY, {}))]
+    rounds = [Round.from_dict(of["round"]) for trial in trials if "round" in (of := _memory(trial))]
     return History(tried, [round_ for round_ in rounds if round_.number])
 
 
@@ -121,9 +121,24 @@ def _tried(trial: FrozenTrial, space: Allocations, direction: StudyDirection) ->
         allocation = space.allocation(trial.params)
     except GraphError:
         return None
-    memory: Mapping[str, Any] | None = trial.system_attrs.get(MEMORY)
-    origin = Proposal.from_dict(memory["proposal"]).origin if memory is not None else None
+    memory = _memory(trial)
+    origin = Proposal.from_dict(memory["proposal"]).origin if memory else None
     score = None
     if trial.state is TrialState.COMPLETE:
         score = trial.values[0] if direction is StudyDirection.MAXIMIZE else -trial.values[0]
     return Tried(trial.user_attrs.get(NUMBER, trial.number), allocation, space.cost(allocation), score, origin)
+
+
+def _memory(trial: FrozenTrial) -> Mapping[str, Any]:
+    """What a trial keeps of its proposal; empty where no agent proposed it.
+
+    Raises:
+        StoreError: it is not as it was written.
+    """
+    memory = trial.system_attrs.get(MEMORY, {})
+    if not isinstance(memory, Mapping) or (memory and not {"place", "proposal"} <= memory.keys()):
+        raise StoreError(
+            f"trial {trial.user_attrs.get(NUMBER, trial.number)} must remember its proposal, but remembers "
+            f"{memory!r:.60}; bring the run's store back from a copy."
+        )
+    return memory

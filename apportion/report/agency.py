@@ -24,7 +24,7 @@ SOURCES: Mapping[Source, str] = {
     "fallback": "by chance",
 }
 OWN: tuple[Source, ...] = ("agent", "repaired")
-VERDICTS = {True: "held", False: "did not hold", None: "is not shown"}
+VERDICTS = {True: "held", False: "did not hold", None: "stays open"}
 
 
 @dataclass(frozen=True)
@@ -132,10 +132,10 @@ def sentences(of: Agency) -> list[str]:
     """What the agent did, in sentences."""
     counts = ", ".join(f"{count} {SOURCES[source]}" for source, count in of.sources.items() if count)
     lines = [
-        f"Agent ({of.answered}): {of.rounds} rounds, {of.asked} questions; trials: {counts or 'none'}; "
-        f"{len(of.refused)} answers or candidates could not be used."
+        f"Agent ({of.answered}): {of.rounds} rounds, {of.asked} questions; trials: {counts or 'none'}; answers or "
+        f"candidates that could not be used: {len(of.refused)}."
     ]
-    for finding in of.findings:
+    for finding in of.findings if of.trials else ():
         what = (
             "What it expected:" if finding.insight is None else f"Insight {finding.insight} {VERDICTS[finding.held]}:"
         )
@@ -143,9 +143,9 @@ def sentences(of: Agency) -> list[str]:
     chance = of.sources["fallback"]
     if chance > sum(of.sources[source] for source in OWN):
         why = f", the last because {of.refused[-1]}" if of.refused else ""
-        lines.append(f"Warning: chance proposed {chance} trials, more than the agent did{why}")
+        lines.append(f"Warning: chance proposed more of the trials than the agent did{why}")
     lines += [f"Pinned: {name}={value}." for name, value in of.stands.pins.items()]
-    return [*lines, *(f"Note: {plain(note)}" for note in of.stands.notes)]
+    return [*lines, *(f"Note {number}: {plain(note)}" for number, note in enumerate(of.stands.notes, 1))]
 
 
 def _nameless(source: Source) -> str:

@@ -156,7 +156,8 @@ def show(summary: Summary, console: Console) -> None:
         console.print(Text(line, "yellow"))
     console.print()
     if summary.agent is not None:
-        console.print(guidelines_table(summary.agent.followed))
+        if summary.agent.trials:
+            console.print(guidelines_table(summary.agent.followed))
         for line in sentences(summary.agent):
             console.print(Text(line))
         console.print()

@@ -13,7 +13,7 @@ import optuna
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
-from apportion.errors import GraphError
+from apportion.errors import GraphError, StoreError
 from apportion.graphs.graph import Graph
 from apportion.graphs.parameters import Params, Value
 from apportion.graphs.space import SearchSpace
@@ -130,17 +130,26 @@ def directions(objectives: Sequence[Objective]) -> list[StudyDirection]:
 
 
 def frozen(trial: Trial, space: SearchSpace, objectives: Sequence[Objective]) -> optuna.trial.FrozenTrial:
-    """A told trial as Optuna's record."""
-    values = _values(trial, objectives)
-    return optuna.trial.create_trial(
-        state=_state(trial, objectives),
-        values=values,
-        params=dict(trial.params or {}),
-        distributions=space.distributions() if trial.params is not None else {},
-        system_attrs={name: value for name, value in trial.memory.items() if name != REFUSED},
-        user_attrs=_attributes(trial),
-        constraints=dict(trial.violations) or None,
-    )
+    """A told trial as Optuna's record.
+
+    Raises:
+        StoreError: its parameters are none of the space, as where somebody has edited them.
+    """
+    try:
+        return optuna.trial.create_trial(
+            state=_state(trial, objectives),
+            values=_values(trial, objectives),
+            params=dict(trial.params or {}),
+            distributions=space.distributions() if trial.params is not None else {},
+            system_attrs={name: value for name, value in trial.memory.items() if name != REFUSED},
+            user_attrs=_attributes(trial),
+            constraints=dict(trial.violations) or None,
+        )
+    except (ValueError, TypeError) as error:
+        raise StoreError(
+            f"trial {trial.number} must have parameters of the task's space, but: {error}; bring the run's store back "
+            "from a copy."
+        ) from None
 
 
 def _refused(space: SearchSpace, params: Params) -> optuna.trial.FrozenTrial:

@@ -37,6 +37,10 @@ def findings(draft: Draft, folder: Path) -> Iterator[Finding]:
     if agent.model is not None and agent.model not in draft.models:
         text = f"must be a key of `models`, but is {show(agent.model)}; {nearest(agent.model, draft.models)}"
         yield ("search", "agent", "model"), text
+    for number, insight in enumerate(agent.insights or ()):
+        if isinstance(insight, str) and agent.model is None:
+            text = "text of your own must have a model that reads it, but the agent has none"
+            yield ("search", "agent", "insights", number), f"{text}; name agent.model, or remove the text"
     for number, _ in twins(map(repr, agent.insights or ())):
         yield (
             ("search", "agent", "insights", number),

@@ -81,6 +81,20 @@ def test_a_last_line_that_is_cut_short_is_none_and_other_text_is_refused(tmp_pat
         CassetteAgent(path, "o3").answer(asked("new"))
 
 
+@pytest.mark.parametrize("wrong", [{"reply": 5}, {"tokens": "x"}, {"seconds": None}])
+def test_a_line_without_an_answer_is_refused(tmp_path: Path, wrong: dict[str, object]) -> None:
+    path, first = tmp_path / "answers.jsonl", asked()
+    CassetteAgent(path, "m", Counted()).answer(first)
+    path.write_text(json.dumps(json.loads(path.read_text()) | wrong) + "\n")
+    with pytest.raises(RecordedError, match="must hold an answer a line, got"):
+        CassetteAgent(path, "m").answer(first)
+
+
+def test_a_file_that_is_not_there_is_said_to_be_absent(tmp_path: Path) -> None:
+    with pytest.raises(RecordedError, match=r"answers must be in .*none\.jsonl, but there is no such file"):
+        CassetteAgent(tmp_path / "none.jsonl", "m").answer(asked())
+
+
 def test_a_server_is_asked_with_the_messages_the_schema_and_the_seed() -> None:
     pytest.importorskip("openai")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
 from pathlib import Path
@@ -10,10 +11,14 @@ from typing import Any
 import pytest
 
 import apportion
+from apportion import agents
 from apportion.agent.allocation import Choice
 from apportion.agent.nudge import MOST_NOTES, Nudge, Pinned, nudged, standing
-from apportion.errors import GraphError, StoreError
+from apportion.build import space_of
+from apportion.errors import ApportionError, GraphError, StoreError
 from apportion.graphs.templates import TemplateStage
+from apportion.run import RunFolder
+from apportion.spec import fingerprint, load_spec
 from tests.agent.planner import planner_process, write
 from tests.agent.test_live import allocations
 from tests.support import rows, run_cli, start_cli, wait_until
@@ -114,6 +119,15 @@ def test_notes_are_taken_back_by_the_numbers_that_stand() -> None:
         asked(Nudge(), drop=(1,))
 
 
+def test_a_note_must_have_a_model_that_reads_it(tmp_path: Path) -> None:
+    url = "http://127.0.0.1:9/v1"
+    loaded = load_spec(write(tmp_path, url, url), ["search.agent.model=null"])
+    with contextlib.closing(RunFolder.start(tmp_path / "run", fingerprint(loaded), None)) as folder:
+        with pytest.raises(ApportionError, match="a note must have a model that reads it, but code answers"):
+            agents.nudge(folder, space_of(loaded.spec), notes=("Be bold.",))
+        assert agents.nudge(folder, space_of(loaded.spec), ["answer.model=large"]).pins == {"answer.model": "large"}
+
+
 def test_only_so_many_notes_stand_at_once() -> None:
     full = asked(Nudge(), note=tuple(map(str, range(MOST_NOTES))))
     with pytest.raises(GraphError, match=rf"at most {MOST_NOTES} notes may stand at once, .* got 21; take some back"):
@@ -165,7 +179,7 @@ def test_an_interrupted_search_heeds_a_nudge_when_it_goes_on(tmp_path: Path) -> 
         assert run_cli("nudge", run, "--drop-note", "2")[1] == out
         code, out, err = run_cli("run", task, "--out", run)
         assert (code, err) == (0, "")
-    assert "Pinned: answer.model=large." in out and "Note: Be bold." in out
+    assert "Pinned: answer.model=large." in out and "Note 1: Be bold." in out
     later = [record["params"] for record in told(run)[before + 1 :]]  # one may have been asked for by then
     assert later and all(params["answer.model"] == "large" and params["hint.template"] == "single" for params in later)
     agent = apportion.open_run(run).to_dict()["agent"]

@@ -34,9 +34,11 @@ def test_what_is_absent_is_as_the_sampler_has_it(folder: Path, write: Write, goo
     assert (plain.batch, plain.insights, plain.memory) == (10, (1, 2, 3), "some")
     zero = settings(searched(folder, write, "{sampler: llm_zero_shot, agent: {batch: 2}}", good), "Known.")
     assert (zero.batch, zero.insights, zero.memory, zero.knowledge) == (2, (), "none", "Known.")
-    own = settings(searched(folder, write, '{sampler: agenthpo, agent: {insights: [3, "Be quick."]}}', good))
+    own = settings(
+        searched(folder, write, '{sampler: agenthpo, agent: {model: big, insights: [3, "Be quick."]}}', good)
+    )
     assert own.insights == (3, "Be quick.")
-    digits = settings(searched(folder, write, '{sampler: agenthpo, agent: {insights: ["1", 1]}}', good))
+    digits = settings(searched(folder, write, '{sampler: agenthpo, agent: {model: big, insights: ["1", 1]}}', good))
     assert digits.insights == ("1", 1), "text is no number"
 
 
@@ -52,6 +54,10 @@ def test_what_is_absent_is_as_the_sampler_has_it(folder: Path, write: Write, goo
         ("{sampler: agenttts, agent: {model: big, evolution: true}}", "search.agent.evolution: goes without a model"),
         ("{sampler: agenttts, agent: {insights: [4]}}", "search.agent.insights.0: must be one of 1, 2, 3, but is 4"),
         ('{sampler: agenttts, agent: {insights: [""]}}', "search.agent.insights.0: must not be empty"),
+        (
+            '{sampler: agenttts, agent: {insights: ["Be quick."]}}',
+            "insights.0: text of your own must have a model that",
+        ),
         ("{sampler: agenttts, agent: {insights: [2, 2]}}", "search.agent.insights.1: a list must not repeat itself"),
         ("{sampler: agenttts, agent: {batch: 0}}", "search.agent.batch: must be at least 1"),
         ("{sampler: agenttts, agent: {memory: most}}", "search.agent.memory: must be one of all, some, none"),

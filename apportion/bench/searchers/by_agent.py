@@ -32,7 +32,7 @@ from apportion.errors import GraphError, RecordedError
 
 SOURCES: Mapping[Source, str] = {"agent": "valid", "repaired": "repaired", "fallback": "replaced"}
 
-MOST_SET = 10_000  # of a number in the name of a way
+MOST_SET = {"batch": 100, "memory_tokens": 10_000}  # in the name of a way
 ELSEWHERE = 10**6  # added to the seed of a market, for the one that knowledge is from
 STUDY = 50  # trials that knowledge is from, as many as the paper gives a search
 
@@ -102,14 +102,15 @@ def way(name: str) -> Way | None:
     changes: dict[str, Any] = {}
     for text in rest:
         key, _, value = text.partition("=")
-        if key in ("batch", "memory_tokens") and value.isdecimal() and 1 <= int(value) <= MOST_SET:
+        if key in MOST_SET and key not in changes and value.isdecimal() and 1 <= int(value[:9]) <= MOST_SET[key]:
             changes[key] = int(value)
-        elif key == "memory" and value in get_args(Memory):
+        elif key == "memory" and key not in changes and value in get_args(Memory):
             changes[key] = value
         else:
             raise RecordedError(
-                f"{first!r} may be followed by batch=N, memory_tokens=N (1 to {MOST_SET:,}) and memory="
-                f"{'|'.join(get_args(Memory))}, with / between, got {text!r}; mend it."
+                f"{first!r} may be followed by batch=N (1 to {MOST_SET['batch']}), memory_tokens=N (1 to "
+                f"{MOST_SET['memory_tokens']:,}) and memory={'|'.join(get_args(Memory))}, each once, / between, got "
+                f"{text!r:.60}; mend it."
             )
     own = BY_AGENT[first]
     return replace(own, settings=replace(own.settings, **changes))

@@ -136,7 +136,9 @@ def test_the_name_of_a_model_is_part_of_the_name_of_a_searcher() -> None:
         searcher("agenttts@o3")
 
 
-@pytest.mark.parametrize("wrong", ["batch=0", "batch=ten", "batch", "memory=much", "insights=1", ""])
+@pytest.mark.parametrize(
+    "wrong", ["batch=0", "batch=ten", "batch", "memory=much", "insights=1", "batch=101", "batch=3/batch=4", ""]
+)
 def test_a_way_may_set_its_batch_and_memory(wrong: str) -> None:
     own = way("agenttts/batch=3/memory=none/memory_tokens=120")
     assert own is not None
@@ -145,7 +147,7 @@ def test_a_way_may_set_its_batch_and_memory(wrong: str) -> None:
     name = asked("agenttts/batch=3", model)
     assert name == "agenttts/batch=3@Qwen/o3" and isinstance(searcher(name, model), ByAgent)
     assert isinstance(searcher("agenttts/batch=3"), ByAgent)
-    with pytest.raises(RecordedError, match=r"'agenttts' may be followed by batch=N, .* got .*; mend it"):
+    with pytest.raises(RecordedError, match=r"'agenttts' may be followed by batch=N .* got .*; mend it"):
         searcher(f"agenttts/{wrong}")
 
 
