@@ -25,9 +25,8 @@ RUNS = Path("runs/agenttts-local.jsonl")
 MODEL = "qwen2.5-coder-1.5b-instruct"
 CONTEXT = 6144  # tokens; the longest question shows all trials
 SEEDS = 3
-SHORT = "agenttts/batch=2/memory_tokens=80"
-BY_MODEL = (SHORT, f"{SHORT}/memory=all", f"{SHORT}/memory=none")
-OTHERS = (SHORT, "random", "grid", "tpe", "agenttts-numeric")  # the first answered by a script
+AGENTTTS = "agenttts/batch=2/memory_tokens=80"
+OTHERS = (AGENTTTS, "random", "grid", "tpe", "agenttts-numeric")  # the first answered by a script
 
 
 async def main(*, record: bool) -> None:
@@ -47,7 +46,7 @@ def _raced(answering: Answering) -> dict[str, Any]:
     RUNS.parent.mkdir(exist_ok=True)
     tasks = [str(HERE / "chain.yaml")]
     found: dict[str, Any] = run(tasks, ",".join(OTHERS), SEEDS, "draws", RUNS, 1)["tasks"][0]
-    asked = run(tasks, ",".join(BY_MODEL), SEEDS, "draws", RUNS, 1, None, answering)["tasks"][0]
+    asked = run(tasks, AGENTTTS, SEEDS, "draws", RUNS, 1, None, answering)["tasks"][0]
     return {**found, "samplers": {**asked["samplers"], **found["samplers"]}}
 
 
