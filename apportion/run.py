@@ -20,6 +20,7 @@ from apportion.spec.plugins import said
 from apportion.store import Calls, Database, Trials
 from apportion.store import calls as calls_table
 from apportion.store import trials as trials_table
+from apportion.store.archive import to_look_at
 from apportion.stored import check_facts, damaged, spec_of, trials_of
 
 STORE = "run.sqlite"
@@ -38,11 +39,12 @@ class RunFolder:
         self.path = path
         self._lock = lock
         own = trials_table.SCHEMA + ("" if bank else calls_table.SCHEMA)
-        self._database = Database(path / STORE, own)
+        opened = to_look_at if lock is None else Database
+        self._database = opened(path / STORE, own)
         try:
             check_facts(path / STORE, self._database)
             _check_bank(Trials(self._database), bank)
-            self._bank = Database(bank, calls_table.SCHEMA) if bank else self._database
+            self._bank = opened(bank, calls_table.SCHEMA) if bank else self._database
         except BaseException:
             self._database.close()
             raise
@@ -101,7 +103,7 @@ class RunFolder:
     @classmethod
     def _begun(cls, path: Path, lock: IO[str] | None) -> RunFolder:
         _check_store(path)
-        with contextlib.closing(Database(path / STORE, trials_table.SCHEMA)) as database:
+        with contextlib.closing(to_look_at(path / STORE, trials_table.SCHEMA)) as database:
             check_facts(path / STORE, database)
             bank, begun, plugins = (Trials(database).fact(name) for name in ("bank", "fingerprint", "plugins"))
         if begun is None:

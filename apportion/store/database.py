@@ -42,7 +42,7 @@ class Database:
 
     def __init__(self, path: Path, schema: str) -> None:
         self.path = path
-        with self._explained("opened"):
+        with self.explained("opened"):
             path.parent.mkdir(parents=True, exist_ok=True)
             with _alone(path):
                 self._writer = _connect(path)
@@ -58,7 +58,7 @@ class Database:
 
     def read(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Rows of committed data."""
-        with self._reading, self._explained("read"):
+        with self._reading, self.explained("read"):
             return self._reader.execute(sql, parameters).fetchall()
 
     def post(self, operation: Operation) -> None:
@@ -146,7 +146,7 @@ class Database:
         try:
             if self._failure:  # what was queued behind a failed write may rest on it
                 raise self._failure
-            with self._explained("written"):
+            with self.explained("written"):
                 self._writer.execute("BEGIN IMMEDIATE")
                 results = [operation(self._writer) for operation, _ in batch]
                 self._writer.execute("COMMIT")
@@ -160,7 +160,8 @@ class Database:
         _deliver([answer for _, answer in batch], results)
 
     @contextlib.contextmanager
-    def _explained(self, what: str) -> Iterator[None]:
+    def explained(self, what: str) -> Iterator[None]:
+        """Turn what SQLite and the disk say into a StoreError."""
         try:
             yield
         except (sqlite3.Error, OSError) as error:
@@ -215,7 +216,12 @@ def _connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _prepare(connection: sqlite3.Connection, path: Path, schema: str) -> None:
+def version_of(connection: sqlite3.Connection, path: Path) -> int:
+    """The format of a store, 0 of an empty file.
+
+    Raises:
+        StoreError: it is no store, or a later version wrote it.
+    """
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
@@ -223,6 +229,11 @@ def _prepare(connection: sqlite3.Connection, path: Path, schema: str) -> None:
         raise StoreError(f"{path} must be a store of apportion, but it is another SQLite file; name another path.")
     if version > VERSION:
         raise StoreError(f"{path} must be of format {VERSION} or older, got {version}; update apportion.")
+    return int(version)
+
+
+def _prepare(connection: sqlite3.Connection, path: Path, schema: str) -> None:
+    version_of(connection, path)
     connection.execute("PRAGMA journal_mode=WAL")
     connection.executescript(
         f"BEGIN IMMEDIATE; PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={VERSION}; {schema}; COMMIT;"
