@@ -5,7 +5,7 @@
 # make race    experiments/reinforce: samplers on synthetic problems, 30 seeds (hours; goes on where it stopped)
 # make searchers    experiments/searchers: the race of searchers on recorded outcomes (long; goes on where it stopped)
 # make agenttts     experiments/agenttts: AgentTTS and what it was compared with, a script in place of the model (an hour)
-# make agent   experiments/agenttts/local: AgentTTS with a small local model as its agent (an hour and a half; 1.1 GB of model)
+# make agent   experiments/agenttts/local: AgentTTS with a small local model as its agent (more than an hour; 1.7 GB of models)
 # make clean   forget the demo's run; models and packages stay
 
 PYTHON ?= python3

@@ -21,7 +21,7 @@ from apportion.store import Calls, Database, Trials
 from apportion.store import calls as calls_table
 from apportion.store import trials as trials_table
 from apportion.store.archive import to_look_at
-from apportion.stored import check_facts, damaged, spec_of, trials_of
+from apportion.stored import check_facts, check_rows, damaged, spec_of, trials_of
 
 STORE = "run.sqlite"
 
@@ -43,6 +43,7 @@ class RunFolder:
         self._database = opened(path / STORE, own)
         try:
             check_facts(path / STORE, self._database)
+            check_rows(path / STORE, self._database)
             _check_bank(Trials(self._database), bank)
             self._bank = opened(bank, calls_table.SCHEMA) if bank else self._database
         except BaseException:

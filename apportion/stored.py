@@ -18,9 +18,6 @@ from apportion.spec import TaskSpec
 from apportion.spec.problems import dotted, safe
 from apportion.store import Database, Trials
 
-JSON = {"fact": ("name", "value"), "trial": ("number", "record"), "score": ("graph", "metrics")}
-"""Tables of a run with what names a row, and where its JSON is."""
-
 STRICT = ConfigDict(strict=True, allow_inf_nan=False)
 
 
@@ -69,16 +66,23 @@ _Trial: type[BaseModel] = create_model(  # type: ignore[call-overload]
 """The form of a trial's record; `Trial` says what may be absent, and `Graph` what a graph is."""
 
 
-def check_facts(path: Path, database: Database) -> None:
-    """Refuse a store in which something is no JSON, or a fact has another form than we write.
+def check_rows(path: Path, database: Database) -> None:
+    """Refuse a store in which a trial or a score is no JSON.
 
     Raises:
         StoreError: it is so.
     """
-    for table, (name, column) in JSON.items():
-        torn = database.read(f"SELECT {name} FROM {table} WHERE NOT json_valid({column}) LIMIT 1")
-        if torn:
-            raise damaged(path, f"{table} {safe(str(torn[0][0]))}", ValueError("it is no JSON"))
+    _check_json(path, database, "trial", "number", "record")
+    _check_json(path, database, "score", "graph", "metrics")
+
+
+def check_facts(path: Path, database: Database) -> None:
+    """Refuse a store in which a fact is no JSON, or has another form than we write.
+
+    Raises:
+        StoreError: it is so.
+    """
+    _check_json(path, database, "fact", "name", "value")
     facts = Trials(database)
     try:
         found = {name: facts.fact(name) for (name,) in database.read("SELECT name FROM fact")}
@@ -86,6 +90,12 @@ def check_facts(path: Path, database: Database) -> None:
         _Facts.model_validate_json(json.dumps(known))
     except (ValueError, RecursionError) as error:
         raise damaged(path, "a fact", error) from None
+
+
+def _check_json(path: Path, database: Database, table: str, name: str, column: str) -> None:
+    torn = database.read(f"SELECT {name} FROM {table} WHERE NOT json_valid({column}) LIMIT 1")
+    if torn:
+        raise damaged(path, f"{table} {safe(str(torn[0][0]))}", ValueError("it is no JSON"))
 
 
 def spec_of(fingerprint: Mapping[str, Any]) -> TaskSpec:

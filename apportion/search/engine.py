@@ -168,7 +168,7 @@ def _state(trial: Trial, objectives: Sequence[Objective]) -> TrialState:
 
 def _attributes(trial: Trial) -> dict[str, Any]:
     means = {name: interval.mean for name, interval in trial.metrics.items()}
-    return {NUMBER: trial.number, "label": trial.label, "graph": trial.key, "state": trial.state, **means}
+    return {"label": trial.label, "graph": trial.key, "state": trial.state, **means, NUMBER: trial.number}
 
 
 def _values(trial: Trial, objectives: Sequence[Objective]) -> list[float] | None:

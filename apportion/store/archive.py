@@ -30,10 +30,14 @@ class Archive(Database):
                 raise StoreError(f"{path} must have been closed to be looked at here, but {journal} is left; {REMEDY}")
             location = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
             self._reader = sqlite3.connect(location, uri=True, isolation_level=None, check_same_thread=False)
-            version = version_of(self._reader, path)
-        if version != VERSION:
+        try:
+            with self.explained("opened"):
+                version = version_of(self._reader, path)
+            if version != VERSION:
+                raise StoreError(f"{path} must be of format {VERSION} to be looked at here, got {version}; {REMEDY}")
+        except StoreError:
             self._reader.close()
-            raise StoreError(f"{path} must be of format {VERSION} to be looked at here, got {version}; {REMEDY}")
+            raise
 
     def flush(self) -> None:
         """Nothing is on its way to the disk."""

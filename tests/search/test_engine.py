@@ -10,7 +10,7 @@ import pytest
 from optuna.trial import TrialState
 
 from apportion.graphs.space import SearchSpace
-from apportion.search.engine import Engine, directions, frozen
+from apportion.search.engine import NUMBER, Engine, directions, frozen
 from apportion.search.objectives import Objective
 from apportion.search.samplers import MADE_ONCE, SAMPLERS
 from apportion.search.trial import Trial
@@ -126,6 +126,13 @@ def test_a_told_trial_as_a_record() -> None:
     assert record.constraints == done.violations
     assert record.system_attrs["note"] == 1 and record.user_attrs["graph"] == graph.key
     optuna.create_study(directions=directions(TWO)).add_trial(record)
+
+
+def test_a_metric_may_have_any_name_and_a_record_keeps_the_number_of_its_trial() -> None:
+    graph, params = SPACE.uniform("small", "vote")
+    done = judged(Trial(3, "tpe", False, graph, params))
+    named = replace(done, metrics={**done.metrics, NUMBER: done.metrics["accuracy"]})
+    assert frozen(named, SPACE, TWO).user_attrs[NUMBER] == 3
 
 
 def test_a_baseline_from_outside_the_space_has_no_parameters() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import subprocess
 import sys
@@ -11,10 +12,11 @@ from pathlib import Path
 import pytest
 
 import apportion
+from apportion.run import RunFolder
+from tests.envs.test_sandbox import needs_bwrap
 from tests.support import ROOT, Task, server_process, write_task
 
-BUBBLEWRAP = shutil.which("bwrap")
-pytestmark = pytest.mark.skipif(BUBBLEWRAP is None, reason="makes the disk read only with bubblewrap")
+pytestmark = needs_bwrap
 
 
 @pytest.fixture(scope="module")
@@ -23,13 +25,13 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with server_process() as url:
         task = write_task(folder, url, Task(trials=2, sampler="random"))
         apportion.load(task).run(folder / "run")
-    yield folder / "run"
+        yield folder / "run"
 
 
 def read_only(*arguments: str | Path, writable: Path | None = None) -> subprocess.CompletedProcess[str]:
     """A command where nothing but one folder can be written."""
     binds = [] if writable is None else ["--bind", str(writable), str(writable)]
-    view = [str(BUBBLEWRAP), "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", *binds]
+    view = ["bwrap", "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", *binds]
     command = [*view, sys.executable, "-m", "apportion.cli", *map(str, arguments)]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
 
@@ -45,6 +47,15 @@ def test_it_is_shown_as_elsewhere(run: Path) -> None:
 def test_it_is_recorded(run: Path, tmp_path: Path) -> None:
     done = read_only("record", run, "-o", tmp_path / "all.parquet", writable=tmp_path)
     assert done.returncode == 0 and (tmp_path / "all.parquet").stat().st_size, done.stderr
+
+
+def test_another_run_learns_from_it(run: Path, tmp_path: Path) -> None:
+    asked = ["search.sampler=mlcopilot", f"search.warm_start=[{run}]"]
+    options = [part for text in asked for part in ("--set", text)]
+    done = read_only("run", run.parent / "task.yaml", "--out", tmp_path / "second", *options, writable=tmp_path)
+    assert done.returncode == 0, done.stderr
+    with contextlib.closing(RunFolder.view(tmp_path / "second")) as folder:
+        assert "similar task" in folder.trials.fact("knowledge")
 
 
 def test_what_would_be_written_is_refused(run: Path) -> None:
