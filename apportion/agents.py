@@ -8,12 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from apportion.agent.history import History
-from apportion.agent.live import TemplateAllocations
-from apportion.agent.nudge import Nudge, nudged
 from apportion.agent.question import Agent
-from apportion.agent.sampler import AgentTTSSampler, history
-from apportion.agent.settings import WAYS, Settings
+from apportion.agent.tts.brief import Brief
+from apportion.agent.tts.history import History
+from apportion.agent.tts.live import TemplateAllocations
+from apportion.agent.tts.nudge import Nudge, nudged
+from apportion.agent.tts.sampler import AgentTTSSampler, history
+from apportion.agent.tts.settings import WAYS, Settings
 from apportion.agent.worker import WorkerAgent
 from apportion.errors import ApportionError
 from apportion.graphs.cost import COSTS, Rates, flops_units
@@ -158,15 +159,15 @@ def nudge(
     return made
 
 
-def _agent(spec: TaskSpec, dispatcher: Dispatcher) -> Agent:
+def _agent(spec: TaskSpec, dispatcher: Dispatcher) -> Agent[Brief]:
     """Who answers: a model, on the running event loop, or code."""
     own = spec.search.agent
     if own.evolution:
-        from apportion.agent.evolution import EvolutionAgent
+        from apportion.agent.tts.evolution import EvolutionAgent
 
         return EvolutionAgent()
     if own.model is None:
-        from apportion.agent.numeric import NumericAgent
+        from apportion.agent.tts.numeric import NumericAgent
 
         return NumericAgent()
     loop = asyncio.get_running_loop()

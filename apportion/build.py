@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from apportion import agents
-from apportion.agent.knowledge import distilled
+from apportion.agent.tts.knowledge import distilled
 from apportion.envs import parsers, retelling
 from apportion.envs.dispatch import BACKOFF_S, Dispatcher
 from apportion.envs.endpoint import Endpoint

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from apportion.agent.question import Question
+from apportion.agent.question import Brief, Question
 from apportion.envs.reply_checks import printable
 from apportion.errors import RecordedError
 
@@ -42,7 +42,7 @@ class Answer:
 class Server(Protocol):
     """Whatever a question is put to."""
 
-    def ask(self, model: str, question: Question) -> Answer:
+    def ask(self, model: str, question: Question[Brief]) -> Answer:
         """One answer.
 
         Raises:
@@ -60,7 +60,7 @@ class Endpoint:
 
     url: str
 
-    def ask(self, model: str, question: Question) -> Answer:
+    def ask(self, model: str, question: Question[Brief]) -> Answer:
         """One answer in the form of the question's schema.
 
         Raises:
@@ -110,7 +110,7 @@ class CassetteAgent:
         self._read_to = 0
         self.tokens: int | None = 0
 
-    def answer(self, question: Question) -> str:
+    def answer(self, question: Question[Brief]) -> str:
         """The recorded answer, or a new one.
 
         Raises:

@@ -5,70 +5,64 @@ A language model reads the messages; whatever stands in for one reads the brief,
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
-from apportion.agent.allocation import Allocations
-from apportion.agent.history import Guideline, History
 from apportion.envs.worker import Message
 
-Purpose = Literal["guide", "propose", "repair"]
 
-
-@dataclass(frozen=True)
-class Brief:
-    """What a round knows.
+class Brief(Protocol):
+    """What a round knows; each way of searching has its own.
 
     Attributes:
-        insights: numbers of those that the agent is told.
-        guidelines: of this round, each with the number of its insight; empty when they are asked for.
-        batch: proposals wanted.
-        stalled: whether scores have stopped to rise, so that exploring is advised.
-        round: from 1.
+        round: from 1; from 0 where something is asked before the first.
         seed: of the round; whatever draws at random draws from it.
     """
 
-    allocations: Allocations
-    history: History
-    insights: Sequence[int]
-    guidelines: Sequence[Guideline]
-    batch: int
-    stalled: bool
-    round: int
-    seed: int
+    @property
+    def round(self) -> int:
+        """From 1, or from 0 where something is asked before the first."""
+        ...
 
     @property
-    def rules(self) -> list[Guideline]:
-        """Guidelines that proposals may follow: of the first round and of the last two, as AgentTTS's code."""
-        rounds = [round_.guidelines for round_ in self.history.rounds]
-        return list(dict.fromkeys(rule for own in [*rounds[:1], *rounds[-1:], self.guidelines] for rule in own))
+    def seed(self) -> int:
+        """Of the round; whatever draws at random draws from it."""
+        ...
+
+
+Known = TypeVar("Known", bound=Brief, covariant=True)
+Told = TypeVar("Told", bound=Brief, contravariant=True)
 
 
 @dataclass(frozen=True)
-class Question:
+class Question(Generic[Known]):
     """One question to an agent.
 
     Attributes:
-        purpose: `guide` asks for `{"guidelines": [{"text": ..., "insight": 1}]}`; `propose` for `{"candidates":
-            [{"stages": {STAGE: {"model": ..., "samples": 1, "how": ...}}, "guideline": 1, "expected": 0.5}]}`, where
-            `guideline` counts from 1 and both may be null; `repair` for such candidates again, after what was wrong.
+        purpose: a word for what is asked for, which stands for the form of the answer too.
         schema: JSON schema of the answer.
     """
 
-    purpose: Purpose
+    purpose: str
     messages: tuple[Message, ...]
     schema: Mapping[str, Any]
-    brief: Brief
+    brief: Known
 
 
-class Agent(Protocol):
+class Agent(Protocol[Told]):
     """Whatever answers."""
 
-    def answer(self, question: Question) -> str:
+    def answer(self, question: Question[Told]) -> str:
         """The answer: JSON, or text that holds it.
 
         Raises:
             AgentError: there is none.
         """
         ...
+
+
+def conversation(system: str, *said: str) -> tuple[Message, ...]:
+    """What is said in turns: first by us, then by the agent, and so on, below the system's message."""
+    turns = [Message("assistant" if i % 2 else "user", text) for i, text in enumerate(said)]
+    return (Message("system", system), *turns)

@@ -9,7 +9,7 @@ import asyncio
 import json
 from concurrent.futures import CancelledError
 
-from apportion.agent.question import Question
+from apportion.agent.question import Brief, Question
 from apportion.envs.dispatch import Dispatcher
 from apportion.envs.worker import Sampling
 from apportion.errors import AgentError
@@ -42,7 +42,7 @@ class WorkerAgent:
         self._max_tokens = max_tokens
         self._schemas = dispatcher.endpoints[model].schemas
 
-    def answer(self, question: Question) -> str:
+    def answer(self, question: Question[Brief]) -> str:
         """The text of the draw, as it came. A question that is asked in several rounds has a sample for each.
 
         Raises:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from apportion.cli.common import OK, aside
 
 if TYPE_CHECKING:
-    from apportion.agent.nudge import Nudge
+    from apportion.agent.tts.nudge import Nudge
     from apportion.cli.common import Commands
 
 
@@ -32,7 +32,7 @@ def add(commands: Commands) -> None:
 
 def _nudge(arguments: argparse.Namespace) -> int:
     from apportion import agents
-    from apportion.agent.nudge import Nudge
+    from apportion.agent.tts.nudge import Nudge
     from apportion.build import space_of
     from apportion.run import RunFolder
 
@@ -51,7 +51,7 @@ def _nudge(arguments: argparse.Namespace) -> int:
 
 def said(nudge: Nudge) -> list[str]:
     """What stands, a line each; notes with the number by which they are taken back."""
-    from apportion.agent.reply import plain
+    from apportion.agent.reading import plain
 
     pins = [f"pinned: {name}={value}" for name, value in nudge.pins.items()]
     notes = [f"note {number}: {plain(note)}" for number, note in enumerate(nudge.notes, 1)]

@@ -9,10 +9,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from apportion import agents
-from apportion.agent.findings import Finding, findings
-from apportion.agent.history import Source, Tried
-from apportion.agent.nudge import Nudge
-from apportion.agent.reply import plain
+from apportion.agent.reading import plain
+from apportion.agent.tts.findings import Finding, findings
+from apportion.agent.tts.history import Source, Tried
+from apportion.agent.tts.nudge import Nudge
 from apportion.graphs.space import SearchSpace
 from apportion.run import RunFolder
 from apportion.search.objectives import Objective

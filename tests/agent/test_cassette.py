@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from apportion.agent.cassette import Answer, CassetteAgent, Endpoint
-from apportion.agent.history import History
-from apportion.agent.question import Question
+from apportion.agent.question import Brief, Question
+from apportion.agent.tts.history import History
 from apportion.envs.worker import Message
 from apportion.errors import RecordedError
 from apportion.testing.server import FaultRule, MockServer
-from tests.agent.kit import two_wiki
-from tests.agent.test_scripted import question
+from tests.agent.tts.kit import two_wiki
+from tests.agent.tts.test_scripted import question
 
 
 class Counted:
@@ -25,12 +25,12 @@ class Counted:
     def __init__(self) -> None:
         self.asked = 0
 
-    def ask(self, model: str, question: Question) -> Answer:
+    def ask(self, model: str, question: Question[Brief]) -> Answer:
         self.asked += 1
         return Answer(f"{model} says {self.asked}", 7, 0.1)
 
 
-def asked(text: str = "Which?", seed: int = 0) -> Question:
+def asked(text: str = "Which?", seed: int = 0) -> Question[Brief]:
     return replace(question(two_wiki(), History((), ()), seed=seed), messages=(Message("user", text),))
 
 
@@ -47,7 +47,7 @@ def test_answers_are_recorded_and_replayed_without_the_server(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(("model", "own"), [("o3", asked("other")), ("o4", asked()), ("o3", asked(seed=1))])
-def test_another_question_model_or_seed_is_not_in_it(tmp_path: Path, model: str, own: Question) -> None:
+def test_another_question_model_or_seed_is_not_in_it(tmp_path: Path, model: str, own: Question[Brief]) -> None:
     path = tmp_path / "cassette.jsonl"
     CassetteAgent(path, "o3", Counted()).answer(asked())
     with pytest.raises(RecordedError, match=r"lacks one \(propose, round 1\); name an endpoint"):

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from apportion.agent.history import History
-from apportion.agent.question import Brief, Question
+from apportion.agent.question import Question
+from apportion.agent.tts.brief import Brief
+from apportion.agent.tts.history import History
 from apportion.agent.worker import WorkerAgent
 from apportion.envs.dispatch import Dispatcher
 from apportion.envs.endpoint import Endpoint, canonical_sampling
@@ -21,19 +22,19 @@ from apportion.envs.worker import Message, Sampling
 from apportion.errors import AgentError, LimitReached
 from apportion.store.books import Books
 from apportion.testing.server import FaultRule, MockServer
-from tests.agent.kit import Subtask, Units
+from tests.agent.tts.kit import Subtask, Units
 from tests.support import CARD, open_calls
 
 SCHEMA = {"type": "object", "properties": {"z": {"type": "null"}, "a": {"type": "null"}}}
 SPACE = Units([Subtask("a", {"small": 1e9}, 10, 10)], None)
 
 
-def question(round_: int = 1, text: str = "Propose.") -> Question:
+def question(round_: int = 1, text: str = "Propose.") -> Question[Brief]:
     brief = Brief(SPACE, History((), ()), (), (), 1, stalled=False, round=round_, seed=0)
     return Question("propose", (Message("user", text),), SCHEMA, brief)
 
 
-async def asked(books: Books, server: MockServer, *questions: Question, **changes: Any) -> list[str]:
+async def asked(books: Books, server: MockServer, *questions: Question[Brief], **changes: Any) -> list[str]:
     """The answers, each asked for in a thread, as a search does."""
     limits = changes.pop("limits", Limits())
     endpoint = replace(Endpoint(CARD, OpenAIWorker(server.url, timeout_s=0.2), "m", "m", 4, seeds=True), **changes)

@@ -18,13 +18,14 @@ from typing import Any, get_args
 import numpy as np
 
 from apportion.agent.cassette import CassetteAgent, Endpoint
-from apportion.agent.evolution import EvolutionAgent
-from apportion.agent.history import History, Source
-from apportion.agent.knowledge import best, distilled
-from apportion.agent.numeric import NumericAgent
 from apportion.agent.question import Agent, Question
-from apportion.agent.scripted import ScriptedAgent
-from apportion.agent.settings import INSIGHTS, WAYS, Memory, Settings
+from apportion.agent.tts.brief import Brief
+from apportion.agent.tts.evolution import EvolutionAgent
+from apportion.agent.tts.history import History, Source
+from apportion.agent.tts.knowledge import best, distilled
+from apportion.agent.tts.numeric import NumericAgent
+from apportion.agent.tts.scripted import ScriptedAgent
+from apportion.agent.tts.settings import INSIGHTS, WAYS, Memory, Settings
 from apportion.bench.searchers.by_trial import MOST_ASKS, REPEATS_IN_A_ROW, Trials
 from apportion.bench.searchers.market_allocations import MarketAllocations
 from apportion.envs.replay.market import Market, Spent
@@ -68,12 +69,12 @@ class Way:
     """
 
     settings: Settings
-    agent: Callable[[History | None], Agent] = lambda found: ScriptedAgent()
+    agent: Callable[[History | None], Agent[Brief]] = lambda found: ScriptedAgent()
     modelled: bool = True
     taught: bool = False
 
 
-def _copilot(found: History | None) -> Agent:
+def _copilot(found: History | None) -> Agent[Brief]:
     return ScriptedAgent(known=tuple(allocation for allocation, _ in best(found)) if found else ())
 
 
@@ -154,10 +155,10 @@ class ByAgent:
 class _Counted:
     """An agent, and how often it was asked."""
 
-    def __init__(self, agent: Agent) -> None:
+    def __init__(self, agent: Agent[Brief]) -> None:
         self._agent, self.asked = agent, 0
 
-    def answer(self, question: Question) -> str:
+    def answer(self, question: Question[Brief]) -> str:
         self.asked += 1
         return self._agent.answer(question)
 
@@ -165,10 +166,10 @@ class _Counted:
 class _Study:
     """A study of a market by an agent."""
 
-    def __init__(self, market: Market, agent: Agent, seed: int, settings: Settings) -> None:
+    def __init__(self, market: Market, agent: Agent[Brief], seed: int, settings: Settings) -> None:
         import optuna
 
-        from apportion.agent.sampler import AgentTTSSampler
+        from apportion.agent.tts.sampler import AgentTTSSampler
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self._market, self._space = market, MarketAllocations(market)
@@ -178,7 +179,7 @@ class _Study:
     @property
     def history(self) -> History:
         """All that was tried."""
-        from apportion.agent.sampler import history
+        from apportion.agent.tts.sampler import history
 
         return history(self._study.trials, self._space, self._study.direction)
 

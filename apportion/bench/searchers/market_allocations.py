@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from apportion.agent.allocation import ROUNDING, Allocation, Choice, StageChoices
+from apportion.agent.tts.allocation import ROUNDING, Allocation, Choice, StageChoices
 from apportion.bench.searchers.by_trial import Space
 from apportion.envs.replay.market import Market
 from apportion.errors import GraphError, RecordedError

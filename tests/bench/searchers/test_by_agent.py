@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from apportion.agent.allocation import Choice, affordable
-from apportion.agent.settings import WAYS
+from apportion.agent.tts.allocation import Choice, affordable
+from apportion.agent.tts.settings import WAYS
 from apportion.bench.searchers.by_agent import BY_AGENT, Answering, ByAgent, way
 from apportion.bench.searchers.market_allocations import MarketAllocations
 from apportion.bench.searchers.race import Job, read, run

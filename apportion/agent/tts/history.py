@@ -1,0 +1,165 @@
+"""What an agent remembers: the allocations that were tried, what each gave, and what was thought of it beforehand."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
+from typing import Any, Literal, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from apportion.agent.tts.allocation import Allocation
+from apportion.errors import StoreError
+
+Kept = TypeVar("Kept")
+
+Source = Literal["initial", "agent", "repaired", "fallback"]
+"""Who proposed: the first trials of AgentTTS, the agent, the agent when it was told what was wrong, or, in its place,
+chance."""
+
+
+Guideline = tuple[str, int | None]
+"""In the agent's words, and the number of the insight that it rests on; None for none."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a proposal came from.
+
+    Attributes:
+        round: 0 for the initial trials.
+        guideline: the one that it follows, in the agent's words; empty for none.
+        insight: number of the insight that the guideline rests on; None for none.
+        expected: the score that the agent expects.
+    """
+
+    round: int
+    source: Source
+    guideline: str = ""
+    insight: int | None = None
+    expected: float | None = None
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """An allocation that is to be tried, and why."""
+
+    allocation: Allocation
+    origin: Origin
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values; `from_dict` is the inverse."""
+        return {
+            "allocation": {stage: asdict(choice) for stage, choice in self.allocation.items()},
+            "origin": asdict(self.origin),
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Proposal:
+        """The proposal that `to_dict` wrote.
+
+        Raises:
+            StoreError: it is none, as where somebody has edited it.
+        """
+        return _read(cls, data)
+
+
+@dataclass(frozen=True)
+class Tried:
+    """An allocation that was measured, or could not be.
+
+    Attributes:
+        cost: of one answer, in the unit of the space; None where it is not known.
+        score: the first objective, larger is better; None where it was not measured.
+        origin: None of baselines.
+    """
+
+    number: int
+    allocation: Allocation
+    cost: float | None
+    score: float | None
+    origin: Origin | None = None
+
+
+@dataclass(frozen=True)
+class Round:
+    """One round of the loop.
+
+    Attributes:
+        number: from 1.
+        proposals: to be tried.
+        asked: questions to the agent.
+        refused: what was wrong with proposals, a line each.
+    """
+
+    number: int
+    guidelines: Sequence[Guideline]
+    proposals: Sequence[Proposal]
+    asked: int = 0
+    refused: Sequence[str] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values; `from_dict` is the inverse."""
+        return {
+            "number": self.number,
+            "guidelines": [list(guideline) for guideline in self.guidelines],
+            "proposals": [proposal.to_dict() for proposal in self.proposals],
+            "asked": self.asked,
+            "refused": list(self.refused),
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Round:
+        """The round that `to_dict` wrote.
+
+        Raises:
+            StoreError: it is none, as where somebody has edited it.
+        """
+        return _read(cls, data)
+
+
+@cache
+def _form(of: type[Any]) -> TypeAdapter[Any]:
+    return TypeAdapter(of)
+
+
+def _read(of: type[Kept], data: object) -> Kept:
+    try:
+        form: Any = of
+        found: Kept = _form(form).validate_json(json.dumps(data), strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(map(str, first["loc"])) or "it"
+        raise StoreError(
+            f"what an agent proposed must be as it was written, but of a {of.__name__.lower()} {place!r:.60}: "
+            f"{first['msg']}; bring the run's store back from a copy."
+        ) from None
+    return found
+
+
+@dataclass(frozen=True)
+class History:
+    """All that happened so far.
+
+    Attributes:
+        tried: in order, baselines of the space included.
+        rounds: in order; of the initial trials there is none.
+    """
+
+    tried: Sequence[Tried]
+    rounds: Sequence[Round]
+
+    @property
+    def measured(self) -> list[tuple[Tried, float]]:
+        """What has a score, with it."""
+        return [(tried, tried.score) for tried in self.tried if tried.score is not None]
+
+    @property
+    def best(self) -> Tried | None:
+        """The highest score, of equals the cheapest, then the first."""
+        found = [tried for tried, _ in self.measured]
+        cheap = [float("inf") if tried.cost is None else tried.cost for tried in found]
+        order = sorted(range(len(found)), key=lambda i: (-(found[i].score or 0.0), cheap[i], i))
+        return found[order[0]] if order else None
