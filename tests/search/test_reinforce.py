@@ -21,7 +21,9 @@ from apportion.graphs.parameters import Params, Value
 from apportion.graphs.probabilistic import ProbabilisticGraph
 from apportion.graphs.slots import SlotStage
 from apportion.graphs.space import SearchSpace
-from apportion.search.reinforce import DRAWN, FEWEST_TOLD, GPTSWARM, ReinforceSampler, Settings, one_thread
+from apportion.search.reinforce import DRAWN, GPTSWARM, ReinforceSampler, Settings, one_thread
+from apportion.search.reinforce.drawing import FEWEST_TOLD, Measured, candidates, fresh
+from apportion.search.reinforce.policy import sparse
 from apportion.testing.landscape import MODELS as UNITS
 from apportion.testing.landscape import SIZES, Landscape, LandscapeProblem
 from tests.search.kit import SPACE, TINY
@@ -385,8 +387,9 @@ def test_a_settled_distribution_looks_around_and_stays_as_it_is() -> None:
     sampler.distribution.set_probabilities(settled)
     before = sampler.distribution.logits.detach().clone()
     with torch.no_grad():
-        params, _ = sampler._fresh(study, torch.Generator().manual_seed(1))
-    assert params != first.params
+        known = {TINY.build(first.params).key}
+        drawn = fresh(sampler.distribution, known, [], torch.Generator().manual_seed(1))
+    assert drawn.params != first.params
     assert torch.equal(sampler.distribution.logits.detach(), before)
 
 
@@ -507,15 +510,15 @@ def test_it_learns_in_a_space_of_templates() -> None:
 
 
 def test_candidates_come_from_the_distribution_from_the_start_and_from_near_the_best() -> None:
-    sampler = ReinforceSampler(EASY, 1, replace(Settings(), screened=300))
-    study = study_of(sampler)
-    best = study.ask(EASY.distributions())
-    study.tell(best, 1.0)
-    drawn = sampler._candidates(sampler._told(study), [UP], torch.Generator().manual_seed(3))
-    alike = [sum(params[name] == best.params[name] for name in params) / len(params) for params, _ in drawn]
+    distribution = ReinforceSampler(EASY, 1).distribution
+    best = study_of(ReinforceSampler(EASY, 1)).ask(EASY.distributions()).params
+    start = sparse(EASY, Settings())
+    measured = [Measured(EASY.build(best), best, 1.0)]
+    drawn = candidates(distribution, measured, torch.Generator().manual_seed(3), 300, start)
+    alike = [sum(own.params[name] == best[name] for name in best) / len(best) for own in drawn]
     assert len(drawn) == 300
     assert sum(alike[200:]) / 100 > sum(alike[:200]) / 200 + 0.2
-    assert sampler.distribution.probabilities() == ReinforceSampler(EASY, 1).distribution.probabilities()
+    assert distribution.probabilities() == ReinforceSampler(EASY, 1).distribution.probabilities()
 
 
 @pytest.mark.parametrize("told", [FEWEST_TOLD - 1, FEWEST_TOLD])
@@ -529,7 +532,7 @@ def test_once_enough_is_known_the_most_promising_candidate_is_proposed(
         assert len(measured) == len(utilities) == told
         return torch.arange(len(graphs))
 
-    monkeypatch.setattr("apportion.search.reinforce.promise", last)
+    monkeypatch.setattr("apportion.search.reinforce.drawing.promise", last)
     sampler = ReinforceSampler(EASY, 1)
     study = study_of(sampler)
     for _ in range(told):
