@@ -13,17 +13,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 
 import networkx as nx
 
 from apportion.errors import GraphError
+from apportion.graphs.notation import EDGES, Row, rows_of
 from apportion.graphs.parameters import Value
 from apportion.graphs.probabilistic.distribution import ProbabilisticGraph
 from apportion.graphs.slots import FINAL, NO, YES, SlotStage
 from apportion.graphs.space import MOST_TEXT, SearchSpace, few
 
-EDGES = "to"
 NUMBER = r"[0-9]+(\.[0-9]*)?|\.[0-9]+"
 MOST_FREE = 0.99  # shown of an edge in free order: 1 would say that the other way is closed
 
@@ -38,7 +37,7 @@ def to_table(distribution: ProbabilisticGraph) -> str:
     known = distribution.probabilities()
     free = {stage.name for stage in distribution.space.stages if isinstance(stage, SlotStage) and stage.free_order}
     lines = []
-    for head, row in _rows(distribution.space).items():
+    for head, row in rows_of(distribution.space).items():
         groups = [
             f"{key} " + ", ".join(f"{value}={p:.{_decimals(len(known[name]))}f}" for value, p in known[name].items())
             for key, name in row.choices.items()
@@ -62,7 +61,7 @@ def from_table(space: SearchSpace, text: str) -> dict[str, dict[Value, float]]:
     """
     if len(text) > MOST_TEXT:
         raise GraphError(f"a table must have at most {MOST_TEXT} characters, got {len(text)}; shorten it.")
-    rows = _rows(space)
+    rows = rows_of(space)
     found: dict[str, dict[Value, float]] = {}
     sure: nx.DiGraph[str] = nx.DiGraph()
     for number, line in enumerate(text.splitlines(), 1):
@@ -94,34 +93,13 @@ def moved(
     }
 
 
-@dataclass
-class _Row:
-    """What a line may hold: parameters by the key that it has there, and edges by where they lead."""
-
-    choices: dict[str, str] = field(default_factory=dict)
-    edges: dict[str, str] = field(default_factory=dict)
-
-
-def _rows(space: SearchSpace) -> dict[str, _Row]:
-    """Lines by how they begin."""
-    rows: dict[str, _Row] = {}
-    for name in space.parameters:
-        if ">" in name:
-            head, to = name.split(">")
-            rows.setdefault(head, _Row()).edges[to] = name
-        else:
-            head, _, key = name.rpartition(".")
-            rows.setdefault(head, _Row()).choices[key] = name
-    return rows
-
-
 def _decimals(values: int) -> int:
     return 1 + len(str(values))
 
 
 def _read(
     space: SearchSpace,
-    rows: Mapping[str, _Row],
+    rows: Mapping[str, Row],
     line: str,
     found: dict[str, dict[Value, float]],
     sure: nx.DiGraph[str],
@@ -147,8 +125,7 @@ def _read(
                 raise GraphError(f"the probabilities of `{name}` must sum to 1, got {total:.6g}; mend them.")
             _enter(found, name, {value: given.get(shown, 0.0) / total for shown, value in values.items()})
         else:
-            keys = [*row.choices, *([EDGES] if row.edges else [])]
-            raise GraphError(f"{head} must give {', '.join(keys)}, got {key!r:.60}; leave it out.")
+            raise GraphError(f"{head} must give {', '.join(row.keys)}, got {key!r:.60}; leave it out.")
 
 
 def _entries(text: str, known: Mapping[str, object], of: str) -> Iterator[tuple[str, float]]:
