@@ -10,7 +10,8 @@ from typing import Any
 
 from apportion import agents
 from apportion.agent.reading import plain
-from apportion.agent.tts.findings import Finding, findings
+from apportion.agent.finding import Finding
+from apportion.agent.tts.findings import findings
 from apportion.agent.tts.history import Source, Tried
 from apportion.agent.tts.nudge import Nudge
 from apportion.graphs.space import SearchSpace

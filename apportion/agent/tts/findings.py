@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import combinations, pairwise
 
+from apportion.agent.finding import Finding
 from apportion.agent.tts.allocation import Allocation, Allocations, Choice, StageChoices
 from apportion.agent.tts.history import History
 
@@ -19,21 +19,6 @@ LEAST_POINTS = 3  # numbers of samples of a curve that may show a peak
 LEAST, MOST = 3, 2 / 3  # comparisons of which something is said, and the share that must agree
 
 Scores = dict[Choice, float]
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What the trials say of an insight.
-
-    Attributes:
-        insight: its number; None of what the agent expected.
-        held: None where nothing can be said.
-        text: with numbers.
-    """
-
-    insight: int | None
-    held: bool | None
-    text: str
 
 
 def findings(history: History, allocations: Allocations) -> list[Finding]:

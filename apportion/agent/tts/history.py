@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
-from pydantic import TypeAdapter, ValidationError
-
+from apportion.agent.stored import read
 from apportion.agent.tts.allocation import Allocation
-from apportion.errors import StoreError
-
-Kept = TypeVar("Kept")
 
 Source = Literal["initial", "agent", "repaired", "fallback"]
 """Who proposed: the first trials of AgentTTS, the agent, the agent when it was told what was wrong, or, in its place,
@@ -63,7 +57,7 @@ class Proposal:
         Raises:
             StoreError: it is none, as where somebody has edited it.
         """
-        return _read(cls, data)
+        return read(cls, data)
 
 
 @dataclass(frozen=True)
@@ -117,26 +111,7 @@ class Round:
         Raises:
             StoreError: it is none, as where somebody has edited it.
         """
-        return _read(cls, data)
-
-
-@cache
-def _form(of: type[Any]) -> TypeAdapter[Any]:
-    return TypeAdapter(of)
-
-
-def _read(of: type[Kept], data: object) -> Kept:
-    try:
-        form: Any = of
-        found: Kept = _form(form).validate_json(json.dumps(data), strict=True)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join(map(str, first["loc"])) or "it"
-        raise StoreError(
-            f"what an agent proposed must be as it was written, but of a {of.__name__.lower()} {place!r:.60}: "
-            f"{first['msg']}; bring the run's store back from a copy."
-        ) from None
-    return found
+        return read(cls, data)
 
 
 @dataclass(frozen=True)

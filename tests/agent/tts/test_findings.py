@@ -6,7 +6,8 @@ from collections.abc import Callable
 from itertools import product
 
 from apportion.agent.tts.allocation import Allocation, Choice
-from apportion.agent.tts.findings import Finding, at_equal_cost, findings
+from apportion.agent.finding import Finding
+from apportion.agent.tts.findings import at_equal_cost, findings
 from apportion.agent.tts.history import History, Origin, Tried
 from apportion.agent.tts.initial import initial
 from tests.agent.tts.kit import two_wiki
