@@ -43,18 +43,21 @@ class Environment:
         """
         return await _Run(self, graph, example, spender).finish()
 
-    async def run_node(self, graph: Graph, node: Node, example: Example, ended: Mapping[str, NodeRun]) -> NodeRun:
+    async def run_node(
+        self, graph: Graph, node: Node, example: Example, ended: Mapping[str, NodeRun], start: int | None = None
+    ) -> NodeRun:
         """Run one node of `graph` for whoever has an order of his own.
 
         Args:
             ended: what the nodes before it did, by node id: its inputs, and those that its inputs rest on.
+            start: its first sample index; None is the one that the graph gives it.
 
         Raises:
             LimitReached: a draw may not be bought.
             StoreError: the store cannot be written.
             SandboxError: a tester plays, and this machine has no sandbox.
         """
-        return await _Run(self, graph, example, "candidate").node(node, ended)
+        return await _Run(self, graph, example, "candidate").node(node, ended, start)
 
     async def retold(self, stage: str, answer: str, example: Example) -> str:
         """What later prompts read of a stage's answer.
@@ -70,6 +73,12 @@ class Environment:
         return node.model is not None and self.dispatcher.endpoints[node.model].logprobs
 
 
+def weighed(graph: Graph) -> frozenset[str]:
+    """Stages in which scores of several nodes meet."""
+    met = (n.stage for n in graph.nodes if ROLES[n.role].scores == "reads" and len(graph.candidates(n)) > 1)
+    return frozenset(met)
+
+
 class _Run:
     """One graph on one example, while it runs."""
 
@@ -83,9 +92,7 @@ class _Run:
         self._lacking = {node.id: len(node.inputs) for node in graph.nodes}
         self._tasks: list[asyncio.Task[None]] = []
         self._all_ended: asyncio.Future[None]
-        self._weighed = {  # stages in which scores of several nodes meet
-            n.stage for n in graph.nodes if ROLES[n.role].scores == "reads" and len(graph.candidates(n)) > 1
-        }
+        self._weighed = weighed(graph)
 
     async def finish(self) -> Rollout:
         graph = self._graph
@@ -129,7 +136,7 @@ class _Run:
             self._lacking[reader.id] -= 1
         return [reader for reader in readers if not self._lacking[reader.id]]
 
-    async def node(self, node: Node, ended: Mapping[str, NodeRun]) -> NodeRun:
+    async def node(self, node: Node, ended: Mapping[str, NodeRun], start: int | None = None) -> NodeRun:
         """Run a node whose inputs have ended."""
         candidates: list[Candidate] = []
         lacking: DrawStatus | None = None
@@ -148,7 +155,7 @@ class _Run:
             node,
             self._environment.stages[node.stage],
             self._values(ended),
-            self._graph.draw_starts[node.id],
+            self._graph.draw_starts[node.id] if start is None else start,
             merged(candidates),
             self._buy,
             self._environment.sandbox,

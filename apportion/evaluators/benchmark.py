@@ -106,26 +106,36 @@ class Benchmark:
             SandboxError: a program must be run, and this machine has no sandbox.
         """
         metrics: dict[str, float | None] = {}
-        for name, right in self.answers.items():
-            failed = rollout.status == "failed"
-            metrics[name] = None if failed else float(await self._right(name, right, rollout, example))
+        for name in self.answers:
+            answer = rollout.answer if name not in self.of else rollout.answer_of(self.of[name])
+            metrics[name] = None if rollout.status == "failed" else await self.judged(name, answer, example)
         for name, cost in self.costs.items():
-            metrics[name] = cost(rollout)
-        for name, value in metrics.items():
-            if value is not None and not math.isfinite(value):
-                raise EvaluatorError(f"a metric must be finite, but {name!r} is {value} on {example.id!r}; mend it.")
+            value = cost(rollout)
+            metrics[name] = None if value is None else _finite(name, value, example)
         return metrics
 
-    async def _right(self, name: str, right: Evaluator, rollout: Rollout, example: Example) -> float:
-        answer = rollout.answer if name not in self.of else rollout.answer_of(self.of[name])
+    async def judged(self, metric: str, answer: str | None, example: Example) -> float:
+        """What an answer metric says of one answer; 0 where there is none.
+
+        Raises:
+            EvaluatorError: the evaluator raised, or the metric is not finite.
+            SandboxError: a program must be run, and this machine has no sandbox.
+        """
         if answer is None:
             return 0.0
         try:
-            value = right(answer, example)
-            return await value if isinstance(value, Awaitable) else value
+            told = self.answers[metric](answer, example)
+            value = float(await told if isinstance(told, Awaitable) else told)
         except ApportionError:
             raise
         except Exception as error:
             raise EvaluatorError(
-                f"evaluator {name!r} must not raise, but on {example.id!r}: {error!r}; mend it."
+                f"evaluator {metric!r} must not raise, but on {example.id!r}: {error!r}; mend it."
             ) from error
+        return _finite(metric, value, example)
+
+
+def _finite(metric: str, value: float, example: Example) -> float:
+    if not math.isfinite(value):
+        raise EvaluatorError(f"a metric must be finite, but {metric!r} is {value} on {example.id!r}; mend it.")
+    return value

@@ -6,31 +6,16 @@ It knows no distribution: only a space, and a cost that somebody else computes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from apportion.errors import GraphError
 from apportion.graphs.graph import Graph, Node
-from apportion.graphs.parameters import Value
-from apportion.graphs.roles import ROLES
-from apportion.graphs.slots import FINAL, NO, SlotStage
+from apportion.graphs.pruning import Change, cast, changes, given_names, given_nodes, without
+from apportion.graphs.slots import SlotStage
 from apportion.graphs.space import SearchSpace
 
 Cost = Callable[[Graph], float]
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """A node that could not go on in its role.
-
-    Attributes:
-        why: the rule that it would break there.
-    """
-
-    node: str
-    was: str
-    now: str
-    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +39,7 @@ def trim(space: SearchSpace, graph: Graph, cost: Cost, budget: float) -> Trimmed
     Of the nodes that may go it is one of the model whose lone call costs least: the last such one, in the order in
     which the space lists them. A node may go if the final node reads something without it, and nothing else is left
     unread. A slot that reads nothing any more is a generator, or goes as well where it is code; one whose role lacks
-    what it needs is a refiner if it can be, else the first role of its stage that it can play.
+    what it needs plays another, as `pruning.cast` has it.
 
     Args:
         cost: of a graph of the space, and of one generator of any of its stages.
@@ -65,7 +50,7 @@ def trim(space: SearchSpace, graph: Graph, cost: Cost, budget: float) -> Trimmed
     listed = space.arranged(graph)
     params = space.params(listed)  # keeps the roles that were given: what they become follows from the edges
     now = space.build(params)
-    names = _names(space, listed, now)
+    names = given_names(space, listed, now)
     removed: list[str] = []
     cheapest = spent = cost(now)
     while not spent <= budget:
@@ -76,25 +61,14 @@ def trim(space: SearchSpace, graph: Graph, cost: Cost, budget: float) -> Trimmed
                 f"models go costs {cheapest:g}; raise the budget, or propose fewer or smaller models."
             )
         removed += [names[node.id] for node in gone]
-        params = _without(space, params, {node.id for node in gone})
-        now = space.build(_cast(space, params))
+        params = without(space, params, {node.id for node in gone})
+        now = space.build(cast(space, params))
         spent = cost(now)
         cheapest = min(cheapest, spent)
     if not removed:
         return Trimmed(graph, (), ())
-    left = [replace(n, id=names[n.id], inputs=tuple(names[source] for source in n.inputs)) for n in now.nodes]
-    return Trimmed(Graph(tuple(left)), tuple(removed), _changes(graph, left))
-
-
-def _names(space: SearchSpace, graph: Graph, built: Graph) -> dict[str, str]:
-    """Ids in the built graph to those of the given one: slots are numbered in the order in which that lists them."""
-    names: dict[str, str] = {}
-    for stage in space.stages:
-        own = [node.id for node in graph.nodes if node.stage == stage.name]
-        slots = [f"{stage.name}.{place}" for place in (*range(1, len(own)), FINAL)]
-        listed = [node.id for node in built.nodes if node.stage == stage.name]
-        names |= zip(slots if isinstance(stage, SlotStage) else listed, own, strict=True)
-    return names
+    left = given_nodes(now, names)
+    return Trimmed(Graph(left), tuple(removed), changes(graph, left))
 
 
 def _smallest_first(space: SearchSpace, graph: Graph, cost: Cost) -> list[Node]:
@@ -118,63 +92,3 @@ def _goes(graph: Graph, node: Node) -> list[Node]:
     read = {source for other in left for source in other.inputs}
     ends = bool(set(stage[-1].inputs) - {n.id for n in gone})
     return gone if ends and all(other.id in read for other in left[:-1]) else []
-
-
-def _without(space: SearchSpace, params: dict[str, Value], gone: set[str]) -> dict[str, Value]:
-    """The parameters without edges from or to some slots."""
-
-    def touched(stage: str, edge: str) -> bool:
-        return any(f"{stage}.{place}" in gone for place in edge.split(">"))
-
-    edges = [name for name in space.parameters if ">" in name and touched(*name.split(".", 1))]
-    return params | dict.fromkeys(edges, NO)
-
-
-def _cast(space: SearchSpace, params: dict[str, Value]) -> dict[str, Value]:
-    """The parameters with roles that the slots can play."""
-    cast = dict(params)
-    for stage in space.stages:
-        if not isinstance(stage, SlotStage):
-            continue
-        for place in [node.id for node in stage.nodes(cast, ())]:
-            roles = stage.final if place.endswith(FINAL) else stage.roles
-            others = sorted(roles, key=lambda role: (role != "refiner", ROLES[role].gives == "all"))
-            for role in (str(cast.get(f"{place}.role")), *others):
-                if f"{place}.role" in cast:
-                    cast[f"{place}.role"] = role
-                nodes = stage.nodes(cast, ())
-                if _misfit(nodes, next(node for node in nodes if node.id == place)) is None:
-                    break
-    return cast
-
-
-def _changes(graph: Graph, left: Sequence[Node]) -> tuple[Change, ...]:
-    """Which of the nodes that are left play other roles than they did."""
-    changes = []
-    for node in left:
-        was = graph.by_id[node.id]
-        if was.role != node.role:
-            why = _misfit([n for n in left if n.stage == node.stage], replace(was, inputs=node.inputs))
-            changes.append(Change(node.id, was.role, node.role, str(why)))
-    return tuple(changes)
-
-
-def _misfit(stage: Sequence[Node], node: Node) -> str | None:
-    """Why a node cannot play its role on what it reads of a stage; None if it can."""
-    known = {other.id: other for other in stage}
-    needed = set(node.inputs)
-    for other in reversed(stage):
-        if other.id in needed:
-            needed.update(other.inputs)
-    above = [
-        replace(other, inputs=tuple(source for source in other.inputs if source in known))
-        for other in stage
-        if other.id in needed
-    ]
-    own = replace(node, inputs=tuple(source for source in node.inputs if source in known))
-    listener = Node(f"what reads {node.id}", node.stage, "decider", "any", inputs=(node.id,))
-    try:
-        Graph((*above, own, listener))
-    except GraphError as error:
-        return str(error)
-    return None
