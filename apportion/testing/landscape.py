@@ -104,6 +104,8 @@ class Case:
     Attributes:
         keeps: whether the three insights hold on it.
         budget: bound on the FLOPs of one answer, None for none.
+        base: the problem that it is a variant of, its own name for that one itself; empty for one that stands alone.
+        breaks: the one insight of three, counted from 1, that does not hold; None where `keeps` says all there is.
     """
 
     name: str
@@ -112,6 +114,8 @@ class Case:
     problem: LandscapeProblem
     budget: float | None
     best: Graph
+    base: str = ""
+    breaks: int | None = None
 
 
 MODELS = {"small": SyntheticModel(0.3, 1.0), "medium": SyntheticModel(0.45, 3.0), "large": SyntheticModel(0.6, 9.0)}
@@ -175,16 +179,26 @@ def _case(
     *,
     keeps: bool = True,
 ) -> Case:
-    """A case whose best graph is written as `[stage.]slot model samples reader [role]` for each slot."""
+    """A case whose best graph is `written` so."""
     space = SearchSpace(tuple(stages))
-    params: dict[str, Value] = {key: parameter.values[0] for key, parameter in space.parameters.items()}
-    for line in best:
-        place, model, samples, reader, *role = line.split()
-        place = place if "." in place else f"answer.{place}"
-        params |= {f"{place}.model": model, f"{place}.samples": int(samples), f"{place}>{reader}": "yes"}
-        params |= {f"{place}.role": role[0]} if role else {}
     names = [stage.name for stage in stages]
     problem = LandscapeProblem(
         MODELS, SIZES, dict(zip(names, landscapes, strict=True)), {"answer": trap} if trap else None
     )
-    return Case(name, keeps, space, problem, budget, space.build(params))
+    return Case(name, keeps, space, problem, budget, written(space, best))
+
+
+def written(space: SearchSpace, lines: Sequence[str]) -> Graph:
+    """The graph of which each slot is written as `[stage.]slot model samples reader [role]`.
+
+    Raises:
+        GraphError: it is not of the space.
+    """
+    params: dict[str, Value] = {key: parameter.values[0] for key, parameter in space.parameters.items()}
+    for line in lines:
+        place, model, samples, reader, *role = line.split()
+        place = place if "." in place else f"answer.{place}"
+        params |= {f"{place}.model": model, f"{place}>{reader}": "yes"}
+        params |= {f"{place}.samples": int(samples)} if f"{place}.samples" in params else {}
+        params |= {f"{place}.role": role[0]} if role else {}
+    return space.build(params)

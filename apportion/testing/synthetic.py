@@ -24,10 +24,12 @@ class SyntheticModel:
     Attributes:
         skill: chance that one call of it answers a stage, 0 to 1.
         flops: FLOPs of one call.
+        seconds: of one call.
     """
 
     skill: float
     flops: float
+    seconds: float = 1.0
 
 
 class SyntheticProblem:
@@ -55,7 +57,7 @@ class SyntheticProblem:
         return math.prod(1.0 - miss for miss in misses.values())
 
     def costs(self, graph: Graph) -> dict[str, float]:
-        """Costs of one answer; a call is 100 tokens, and 10^15 FLOPs are one USD."""
+        """Costs of one answer; a call is 100 tokens, 10^15 FLOPs are one USD, and calls of a node run side by side."""
         called = [(self.models[node.model], calls_of(graph, node)) for node in graph.nodes if node.model is not None]
         flops = sum(model.flops * calls for model, calls in called)
         return {
@@ -63,11 +65,12 @@ class SyntheticProblem:
             "tokens": TOKENS_PER_CALL * graph.calls,
             "flops": flops,
             "usd": flops / 1e15,
+            "latency_s": self._latency_s(graph),
         }
 
     def on_paper(self, graph: Graph) -> Mapping[str, float | None]:
         """The costs, which are exact."""
-        return {**self.costs(graph), "latency_s": None}
+        return self.costs(graph)
 
     def prices(self, metric: str, stages: Sequence[str]) -> Mapping[str, Mapping[str, float | None]]:
         """What one call costs; the same in every stage."""
@@ -89,3 +92,11 @@ class SyntheticProblem:
         for i in range(n)[part]:
             right = (ranks[i] + 0.5) / n < strength
             yield f"{split}{i}", "ok", "right" if right else "wrong", {"accuracy": float(right), **costs}
+
+    def _latency_s(self, graph: Graph) -> float:
+        """Seconds on the critical path: nodes wait for their inputs; code takes no time."""
+        done: dict[str, float] = {}
+        for node in graph.nodes:
+            own = 0.0 if node.model is None else self.models[node.model].seconds
+            done[node.id] = own + max((done[source] for source in node.inputs), default=0.0)
+        return done[graph.output.id]
