@@ -10,10 +10,10 @@ import argparse
 from typing import NoReturn
 
 from apportion import __version__
-from apportion.cli import bench, demo, looking, models, nudging, searching
+from apportion.cli import bench, data, demo, looking, models, nudging, searching
 from apportion.cli.common import MISTAKE, OK
 
-GROUPS = (searching, nudging, looking, models, demo, bench)
+GROUPS = (searching, nudging, looking, models, data, demo, bench)
 
 
 class _Parser(argparse.ArgumentParser):

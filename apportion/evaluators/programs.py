@@ -1,4 +1,4 @@
-"""Is the answer a whole program, and does it run? They compare it with no field."""
+"""Is the answer a whole program, does it run, and does it pass its tests?"""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from apportion.envs import programs
 from apportion.envs.sandbox import Sandbox
 from apportion.envs.stage import Example
 from apportion.evaluators.answers import Evaluator
+from apportion.evaluators.unit_tests import unit_tests
 
 TO_DO = re.compile(r"\btodo\b", re.IGNORECASE)
 HOLLOW = re.compile(r"(?:^|:)\s*(?:pass|\.\.\.)$")
@@ -41,4 +42,9 @@ def executable() -> Evaluator:
     return measure
 
 
-PROGRAMS: Mapping[str, Callable[..., Evaluator]] = {"complete": complete, "executable": executable}
+PROGRAMS: Mapping[str, Callable[..., Evaluator]] = {
+    "complete": complete,
+    "executable": executable,
+    "unit_tests": unit_tests,
+}
+"""Evaluators of programs, by kind."""

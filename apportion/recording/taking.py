@@ -217,7 +217,7 @@ def _task(folder: RunFolder) -> LoadedSpec:
     fault = examples_file.file_fault(file)
     if fault is not None:
         raise StoreError(f"the examples of this run must be in {file}, but it {fault}; bring it back.")
-    table = examples_file.read(file, str(file), spec.data.id, spec.data.format)
+    table = examples_file.read(file, str(file), spec.data.id, spec.data.format, spec.data.without)
     if table.sha256 != folder.trials.fact("fingerprint")["data_sha256"]:
         raise StoreError(f"the examples of this run must be as they were, but {file} has changed; bring it back.")
     splits, _ = examples_file.deal(table, spec.data.split, spec.seed)

@@ -6,13 +6,13 @@ It does not know lines of the file or what an answer costs (`paper` does).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from apportion.errors import GraphError
 from apportion.graphs.cost import COSTS
 from apportion.graphs.roles import ROLES
-from apportion.spec import agents, reading
+from apportion.spec import agents, extras, reading
 from apportion.spec.data import file_fault
 from apportion.spec.draft import Draft
 from apportion.spec.problems import Finding, Place, nearest, safe, show, twins
@@ -44,6 +44,7 @@ def findings(draft: Draft, folder: Path) -> Iterator[Finding]:
     yield from _needed(draft)
     yield from _one_of_flops_and_units(draft)
     yield from agents.findings(draft, folder)
+    yield from extras.findings(draft)
 
 
 def fields(draft: Draft, known: Sequence[str]) -> Iterator[Finding]:
@@ -63,6 +64,13 @@ def fields(draft: Draft, known: Sequence[str]) -> Iterator[Finding]:
             yield place, f"must be a field of the data, but {show(field)} is not; {_listed(field, known)}"
 
 
+def left_out(draft: Draft, found: Collection[str]) -> Iterator[Finding]:
+    """Rows that are to be left out and are not there."""
+    for number, name in enumerate(draft.data.without if draft.data else ()):
+        if name not in found:
+            yield ("data", "without", number), f"must be the id of a row, but {show(name)} is none; remove it"
+
+
 def split(draft: Draft, rows: int) -> Iterator[Finding]:
     """Splits that take more rows than there are."""
     split = draft.data.split if draft.data else None
@@ -76,8 +84,9 @@ def fields_used(draft: Draft) -> Iterator[tuple[Place, str]]:
         for key, text in reading.texts(stage):
             yield from ((("stages", number, key), name) for name in names(text) if name not in draft.stage_names)
     for name, evaluator in draft.evaluators.items():
-        if evaluator is not None and evaluator.field is not None:
-            yield ("evaluators", name, evaluator.kind, "field"), evaluator.field
+        if evaluator is not None:
+            for option, field in evaluator.fields.items():
+                yield ("evaluators", name, evaluator.kind, option), field
     if draft.data is not None and not isinstance(draft.data.split, SplitCounts):
         yield ("data", "split", "field"), draft.data.split.field
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -16,6 +16,7 @@ from apportion.spec.formats import FORMATS, Row
 from apportion.spec.problems import Problem, safe, show
 from apportion.spec.records import BadRow
 from apportion.spec.schema import SplitCounts, SplitField
+from apportion.spec.types import MAX_ITEMS
 
 SPLITS = ("search", "validation", "test")
 MAX_BYTES = 256_000_000  # rows are held in memory
@@ -42,6 +43,7 @@ class Table:
         sha256: hex digest of the file's bytes.
         problems: what is wrong with its rows.
         lines: whether rows are numbered by their lines, else from 1.
+        left_out: ids of rows that were to be left out, and were there.
     """
 
     source: str
@@ -50,6 +52,7 @@ class Table:
     sha256: str
     problems: tuple[Problem, ...]
     lines: bool = True
+    left_out: frozenset[str] = frozenset()
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -74,6 +77,22 @@ class Table:
             except ValueError as error:
                 yield problem(self.source, line, safe(field), str(error), lines=self.lines)
 
+    def unreadable(self, field: str, check: Callable[[object], None]) -> Iterator[Problem]:
+        """All rows at once whose `field` makes `check` raise ValueError, to be left out by their ids."""
+        bad: dict[str, str] = {}
+        for row in self.rows.values():
+            try:
+                if row.get(field) is not None:
+                    check(row[field])
+            except ValueError as error:
+                bad[row[self.id_field]] = str(error)
+        if bad:
+            name, why = next(iter(bad.items()))
+            law = f"every test must be asserts of calls and literals, but {len(bad)} of {len(self.rows)} are not"
+            ids = ", ".join(safe(name) for name in list(bad)[:MAX_ITEMS]) + (", …" if len(bad) > MAX_ITEMS else "")
+            text = f"{law}: in that of {show(name)} {why}; leave them out: add {ids} to `without` of `data`"
+            yield Problem(self.source, 0, safe(field), text)
+
 
 def problem(source: str, number: int, place: str, text: str, *, lines: bool) -> Problem:
     """What is wrong with a row: said as `file:7` where rows are lines, else as `file, row 7`."""
@@ -94,7 +113,7 @@ def file_fault(path: Path) -> str | None:
     return None
 
 
-def read(path: Path, source: str, id_field: str, format_name: str = "jsonl") -> Table:
+def read(path: Path, source: str, id_field: str, format_name: str = "jsonl", without: Collection[str] = ()) -> Table:
     """Read a data file.
 
     Args:
@@ -102,10 +121,12 @@ def read(path: Path, source: str, id_field: str, format_name: str = "jsonl") -> 
         source: how messages call the file.
         id_field: field that must hold a unique text or whole number.
         format_name: a key of `FORMATS`.
+        without: ids of rows that are left out.
     """
     form = FORMATS[format_name]
     rows: dict[int, Row] = {}
     seen: dict[str, int] = {}
+    left_out: set[str] = set()
     problems: list[Problem] = []
     digest = ""
     try:
@@ -118,6 +139,8 @@ def read(path: Path, source: str, id_field: str, format_name: str = "jsonl") -> 
             if isinstance(row, BadRow):
                 text = f"{row}; mend the {'line' if form.lines else 'row'} or remove it"
                 problems.append(problem(source, number, row.place, text, lines=form.lines))
+            elif row[id_field] in without:
+                left_out.add(row[id_field])
             else:
                 rows[number] = row
                 seen[row[id_field]] = number
@@ -126,7 +149,7 @@ def read(path: Path, source: str, id_field: str, format_name: str = "jsonl") -> 
     if not rows and not problems:
         what = "one object a line" if form.lines else "rows"
         problems.append(Problem(source, 0, "data", f"must hold at least one row, but is empty; write {what}"))
-    return Table(source, rows, id_field, digest, _shorten(problems), form.lines)
+    return Table(source, rows, id_field, digest, _shorten(problems), form.lines, frozenset(left_out))
 
 
 def _digest(files: Sequence[Path]) -> str:

@@ -9,9 +9,13 @@ import json
 import math
 from collections.abc import Callable, Iterable, Mapping
 
+from apportion.asserts import read_check
 from apportion.spec.problems import show
 from apportion.spec.schema import EvaluatorSpec, JsonFieldsOptions
 from apportion.spec.types import compiled
+
+MADE: Mapping[str, type] = {"dataset": str, "seed": int, "size": int, "index": int, "sha256": str}
+"""How a row of reasoning-gym was made."""
 
 
 def check(evaluator: EvaluatorSpec, value: object) -> None:
@@ -27,6 +31,10 @@ def check(evaluator: EvaluatorSpec, value: object) -> None:
         _each(value, _number)
     elif kind == "set_f1":
         listed(value)
+    elif kind == "math_equal":
+        _each(value, _formula)
+    elif kind == "reasoning_gym":
+        _made(value)
     elif kind == "json_fields":
         _object(value, options.fields if isinstance(options, JsonFieldsOptions) and options.fields else ())
 
@@ -41,6 +49,17 @@ def listed(value: object) -> None:
         raise ValueError(f"must be a list of texts, but is {show(value)}; mend the row")
 
 
+def test(value: object) -> None:
+    """Refuse a test that cannot be taken apart into calls and what they must give.
+
+    Raises:
+        ValueError: why.
+    """
+    if not isinstance(value, str):
+        raise ValueError(f"is no text, but {show(value)}")
+    read_check(value)
+
+
 def _each(value: object, check_one: Callable[[object], object]) -> None:
     for item in value if isinstance(value, list) else [value]:
         check_one(item)
@@ -53,6 +72,20 @@ def _number(value: object) -> None:
         fits = False
     if not fits:
         raise ValueError(f"must be a number for `numeric`, but is {show(value)}; mend the row")
+
+
+def _formula(value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, str | int | float) or not str(value).strip():
+        raise ValueError(f"must be text or a number for `math_equal`, but is {show(value)}; mend the row")
+
+
+def _made(value: object) -> None:
+    law = "must say how `apportion data reasoning-gym` made the row"
+    if not isinstance(value, Mapping):
+        raise ValueError(f"{law}, but is {show(value)}; use that file's `made`")
+    for key, kind in MADE.items():
+        if type(value.get(key)) is not kind:
+            raise ValueError(f"{law}, but its `{key}` is {show(value.get(key))}; use that file's `made`")
 
 
 def _object(value: object, keys: Iterable[str]) -> None:

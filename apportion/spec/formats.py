@@ -13,6 +13,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from apportion.spec import benchmarks
 from apportion.spec.problems import show
 from apportion.spec.records import BadRow, Records, array, lines, loads, said, table
 from apportion.template import as_text
@@ -121,12 +122,27 @@ def _taskbench_rows(path: Path) -> Rows:
     return _each(lines(path), partial(taskbench, _tools(path.with_name(TOOLS))))
 
 
+def _mmlu_rows(path: Path) -> Rows:
+    if _is_json(path):
+        return _each(lines(path), benchmarks.mmlu)
+    return _each(table(path, benchmarks.MMLU_HEAD), benchmarks.mmlu_cells)
+
+
+def _is_json(path: Path) -> bool:
+    """Whether a file begins like lines of JSON."""
+    with path.open("rb") as file:
+        return file.read(1 << 10).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{") or path.suffix == ".gz"
+
+
 FORMATS: dict[str, Format] = {
     "jsonl": Format(lambda path: _each(lines(path), lambda number, record: record), lines=True),
     "hotpotqa": Format(lambda path: _each(array(path), hotpotqa), lines=False),
     "kgqa": Format(lambda path: _each(array(path), kgqa), lines=False),
     "taskbench": Format(_taskbench_rows, lines=True, beside=(TOOLS,)),
     "srdd": Format(lambda path: _each(table(path), srdd), lines=False),
+    "math": Format(lambda path: _each(lines(path), benchmarks.math), lines=True),
+    "mmlu": Format(_mmlu_rows, lines=False),
+    "humaneval": Format(lambda path: _each(lines(path), benchmarks.humaneval), lines=True),
 }
 """Every format by its name in the task file."""
 

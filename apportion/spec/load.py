@@ -110,9 +110,10 @@ def _table(path: Path, root: Node, parts: Draft, problems: list[Problem]) -> Tab
         text = f"must be a file that can be read, but {show(parts.data.path)} {fault}; mend the path"
         problems.append(root.problem(("data", "path"), text))
         return None
-    table = data.read(file, escaped(str(file)), parts.data.id, parts.data.format)
+    table = data.read(file, escaped(str(file)), parts.data.id, parts.data.format, parts.data.without)
     problems += table.problems
     if not table.problems:
+        problems += _located(root, check.left_out(parts, table.left_out))
         problems += _located(root, check.split(parts, len(table.rows)))
     if table.rows:
         problems += _located(root, check.fields(parts, table.fields))
@@ -127,7 +128,11 @@ def _lines(table: Table, parts: Draft) -> Iterator[Problem]:
         if field in known and (problem := table.lacking(field)):
             yield problem
     for evaluator in parts.evaluators.values():
-        if evaluator is not None and evaluator.field in known:
+        if evaluator is None or evaluator.field not in known:
+            continue
+        if evaluator.kind == "unit_tests":
+            yield from table.unreadable(evaluator.field, expected.test)
+        else:
             yield from islice(table.unfit(evaluator.field, partial(expected.check, evaluator)), data.MAX_SHOWN)
     for stage in parts.stages:
         if stage is not None and stage.picks in known:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import csv
+import gzip
+import io
 import json
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from apportion.spec.problems import safe, show
+
+MOST_UNPACKED = 256_000_000  # bytes of a .gz file: rows are held in memory
 
 
 class BadRow(Exception):
@@ -28,11 +33,26 @@ Records = Iterator[tuple[int, dict[str, Any] | BadRow]]
 
 
 def lines(path: Path) -> Records:
-    """Objects of JSON, one a line, by line; blank lines are left out."""
-    with path.open("rb") as file:
+    """Objects of JSON, one a line, by line; blank lines are left out. A file named .gz is unpacked.
+
+    Raises:
+        BadRow: it cannot be unpacked.
+    """
+    with _unpacked(path) if path.suffix == ".gz" else path.open("rb") as file:
         for number, data in enumerate(file, 1):
             if data.strip(b"\xef\xbb\xbf \t\r\n"):
                 yield number, _object(data)
+
+
+def _unpacked(path: Path) -> IO[bytes]:
+    try:
+        with gzip.open(path) as file:
+            content = file.read(MOST_UNPACKED + 1)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise BadRow("data", f"a .gz file must be whole, but is not: {said(error)}; bring it anew") from None
+    if len(content) > MOST_UNPACKED:
+        raise BadRow("data", f"the file must unpack to at most {MOST_UNPACKED:,} bytes; take a sample of it")
+    return io.BytesIO(content)
 
 
 def array(path: Path) -> Records:
@@ -55,15 +75,18 @@ def array(path: Path) -> Records:
             yield number, record
 
 
-def table(path: Path) -> Records:
-    """Rows of a CSV table with a line of names above them, by their number from 1.
+def table(path: Path, head: Sequence[str] | None = None) -> Records:
+    """Rows of a CSV table, by their number from 1.
+
+    Args:
+        head: names of the columns; None where they stand in a line above the rows.
 
     Raises:
         BadRow: the file is no such table.
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = csv.DictReader(file, strict=True)
+            rows = csv.DictReader(file, head, strict=True)
             for number, row in enumerate(rows, 1):
                 if None in row or None in row.values():
                     yield number, BadRow("data", f"a row must have {len(rows.fieldnames or ())} cells like the head")

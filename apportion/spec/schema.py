@@ -34,7 +34,7 @@ from apportion.spec.types import (
 
 DEFAULT_SLOTS = {"gguf": 4, "endpoint": 8}
 TemplateName = Literal["single", "vote", "vote_ids", "fuse", "best_of_n", "refine"]
-Format = Literal["jsonl", "hotpotqa", "kgqa", "taskbench", "srdd"]
+Format = Literal["jsonl", "hotpotqa", "kgqa", "taskbench", "srdd", "math", "mmlu", "humaneval"]
 
 
 class Price(Model):
@@ -133,9 +133,14 @@ class DataSpec(Model):
 
     path: Text = Field(description="Data file, relative to this file.")
     format: Format = Field(
-        default="jsonl", description="Format of the file: jsonl, hotpotqa (2WikiMultiHopQA too), kgqa, taskbench, srdd."
+        default="jsonl",
+        description="Format of the file: jsonl, hotpotqa (2WikiMultiHopQA too), kgqa, taskbench, srdd, "
+        "math (MATH-500 too), mmlu, humaneval.",
     )
     id: Text = Field(default="id", description="Field that holds a unique id.")
+    without: Annotated[tuple[Text, ...], Field(max_length=MAX_ITEMS)] = Field(
+        default=(), description="Ids of rows that are left out."
+    )
     split: Annotated[
         Annotated[SplitCounts, Tag("split:counts")] | Annotated[SplitField, Tag("split:field")],
         Discriminator(_split_kind),
@@ -267,6 +272,13 @@ class JsonFieldsOptions(FieldOptions):
     )
 
 
+class UnitTestsOptions(FieldOptions):
+    """Where the parts of a program's test are."""
+
+    entry: Text = Field(default="entry_point", description="Data field with the name of the function.")
+    prompt: Text = Field(default="prompt", description="Data field with the beginning of the program.")
+
+
 def _long_form(value: object) -> object:
     """`exact: answer` is short for `exact: {field: answer}`."""
     return value if isinstance(value, (dict, FieldOptions)) else {"field": value}
@@ -277,6 +289,8 @@ ExpectedNumber = Annotated[NumericOptions, BeforeValidator(_long_form, json_sche
 ExpectedObject = Annotated[
     JsonFieldsOptions, BeforeValidator(_long_form, json_schema_input_type=str | JsonFieldsOptions)
 ]
+
+ExpectedTests = Annotated[UnitTestsOptions, BeforeValidator(_long_form, json_schema_input_type=str | UnitTestsOptions)]
 
 
 class EvaluatorSpec(OneOf):
@@ -303,6 +317,15 @@ class EvaluatorSpec(OneOf):
     executable: StageOptions | None = Field(
         default=None, description="1 when the program, run in the sandbox, ends in time and without an exception."
     )
+    unit_tests: ExpectedTests | None = Field(
+        default=None, description="1 when what the function gives in the sandbox passes all asserts of the field."
+    )
+    math_equal: Expected | None = Field(
+        default=None, description="1 when mathematically the same as the field, in LaTeX or plain; needs extra math."
+    )
+    reasoning_gym: Expected | None = Field(
+        default=None, description="Score of reasoning-gym, the field saying how the row was made; needs its extra."
+    )
 
     @property
     def options(self) -> StageOptions:
@@ -314,6 +337,14 @@ class EvaluatorSpec(OneOf):
     def field(self) -> str | None:
         """The field that the answer is compared with, None for kinds that look at the answer alone."""
         return self.options.field if isinstance(self.options, FieldOptions) else None
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """Every field that must be in the data, by the option that names it."""
+        found = {} if self.field is None else {"field": self.field}
+        if isinstance(self.options, UnitTestsOptions):
+            found |= {"entry": self.options.entry, "prompt": self.options.prompt}
+        return found
 
 
 class Objective(OneOf):

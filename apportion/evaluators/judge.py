@@ -1,0 +1,191 @@
+"""Asks a judging process, which is ended and replaced where it hangs, dies or takes too much memory.
+
+It knows processes and their deaths, and not what is judged; what the child does is `judge_child`'s. No such process
+outlives this one: the child reads its pipe to the end, Linux kills it with the thread that started it, and each
+question has a bound on its time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import select
+import subprocess
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from importlib.resources import as_file, files
+from typing import Any, Final, Literal
+
+from apportion.errors import ApportionError
+
+Library = Literal["math", "reasoning"]
+"""Of a child; also the name of its extra."""
+
+CPU_S: Final = 5.0
+"""Seconds of processor time for one answer; 0.01 are usual. Not of the clock, so that a busy machine judges alike."""
+
+WALL_FACTOR: Final = 6.0
+"""So many times as long by the clock, against what waits without computing."""
+
+START_S: Final = 60.0
+"""Seconds to load the libraries, one or two usually."""
+
+MOST_BYTES: Final = 1 << 24
+"""Of one line from the child."""
+
+PROGRAM: Final = files("apportion.evaluators") / "judge_child.py"
+
+KEPT: Final = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "TMPDIR")
+"""Of the environment; keys of providers are none of the child's business."""
+
+
+class JudgeError(ApportionError):
+    """No judging process can be had, or it cannot judge a row."""
+
+
+class Judge:
+    """A process that judges one answer after the other; it is started by the first."""
+
+    def __init__(self, library: Library) -> None:
+        self._child = _Child(library)
+        self._thread = ThreadPoolExecutor(1, "judge")  # one question at a time, and no loop of the caller's waits
+        weakref.finalize(self, _end, self._child, self._thread)
+
+    async def ask(self, question: Mapping[str, object], cpu_s: float = CPU_S) -> Any:
+        """What the child says; None where it took too long or too much memory, or raised.
+
+        Args:
+            question: of JSON's types, as `judge_child` reads it.
+            cpu_s: seconds of processor time that it may take.
+
+        Raises:
+            JudgeError: there is no such process, or it refuses the question.
+        """
+        line = json.dumps({**question, "cpu_s": cpu_s}).encode() + b"\n"
+        asked = self._thread.submit(self._child.ask, line, cpu_s * WALL_FACTOR)
+        try:
+            said = await asyncio.wrap_future(asked)
+        except asyncio.CancelledError:
+            if not asked.cancel():
+                self._child.kill(line)
+            raise
+        if said is not None and "refused" in said:
+            raise JudgeError(said["refused"])
+        return None if said is None else said["value"]
+
+
+class _Child:
+    """The process. All but `kill` is called from one thread, or when that has ended."""
+
+    def __init__(self, library: Library) -> None:
+        self._library = library
+        self._process: subprocess.Popen[bytes] | None = None
+        self._heard = b""
+        self._asked: bytes | None = None  # the line that is being judged
+        self._killed = False
+        self._turn = threading.RLock()  # the end of a judge may come amid anything
+
+    def ask(self, line: bytes, deadline_s: float) -> dict[str, Any] | None:
+        """The answer to a line, None where there is none; the process is ended then."""
+        if self._process is None or self._process.poll() is not None:
+            self._start()
+        with self._turn:
+            self._asked = line
+        try:
+            self._feed(line)
+            said: dict[str, Any] = self._read(deadline_s)
+        except (OSError, ValueError, TimeoutError):  # it is dead, or talks nonsense, or talks not
+            self.end()
+            return None
+        finally:
+            with self._turn:
+                self._asked = None
+            if self._killed:  # before the next line is sent to the dying
+                self.end()
+        return said
+
+    def kill(self, line: bytes | None = None) -> None:
+        """Have the process end, from any thread.
+
+        Args:
+            line: only if it is the one that is being judged, this very object.
+        """
+        with self._turn:
+            if self._process is not None and (line is None or self._asked is line):
+                self._killed = True
+                self._process.kill()
+
+    def end(self) -> None:
+        """End the process and bury it. May be called twice."""
+        with self._turn:
+            process, self._process, self._killed = self._process, None, False
+        if process is not None:
+            process.kill()
+            process.communicate()  # reaps it and closes its pipes
+
+    def _start(self) -> None:
+        self.end()
+        self._heard = b""
+        with as_file(PROGRAM) as program:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", str(program), self._library],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                env={**_environment(), "PYTHONHASHSEED": "0", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+                process_group=0,  # Ctrl-C is for the search
+            )
+            try:
+                said: object = self._read(START_S)
+            except (OSError, ValueError, TimeoutError) as error:
+                said = f"no word from it ({type(error).__name__})"
+        if said != "ready":
+            self.end()
+            raise JudgeError(
+                f"judging needs its libraries, but there is {said}; pip install 'apportion[{self._library}]'."
+            )
+
+    def _feed(self, line: bytes) -> None:
+        assert self._process is not None and self._process.stdin is not None
+        self._process.stdin.write(line)  # the child does nothing but read now
+        self._process.stdin.flush()
+
+    def _read(self, deadline_s: float) -> Any:
+        """The next line of the child.
+
+        Raises:
+            TimeoutError: it did not come.
+            ValueError: it is none of JSON, or the child has ended.
+        """
+        assert self._process is not None and self._process.stdout is not None
+        pipe, ready = self._process.stdout.fileno(), select.poll()
+        ready.register(pipe, select.POLLIN)
+        until = time.monotonic() + deadline_s
+        while b"\n" not in self._heard:
+            left = until - time.monotonic()
+            if left <= 0 or not ready.poll(1000 * left):
+                raise TimeoutError
+            chunk = os.read(pipe, 1 << 16)
+            self._heard += chunk
+            if not chunk or len(self._heard) > MOST_BYTES:
+                raise ValueError("no line")
+        line, _, self._heard = self._heard.partition(b"\n")
+        return json.loads(line)
+
+
+def _environment() -> dict[str, str]:
+    return {name: os.environ[name] for name in KEPT if name in os.environ}
+
+
+def _end(child: _Child, thread: ThreadPoolExecutor) -> None:
+    """When nobody can ask any more, or the program ends."""
+    child.kill()
+    try:
+        thread.submit(child.end)  # after what is being judged, which ends at once now
+    except RuntimeError:  # the program ends, and its threads have ended
+        child.end()
+    thread.shutdown(wait=False)
