@@ -179,7 +179,7 @@ def wired(
         sampler = None
         if spec.search.asks_agent:
             known = _knowledge(loaded, folder)
-            sampler = agents.asking(spec, plan.space, benchmark.on_paper, dispatcher, folder, known)
+            sampler = agents.asking(spec, plan.space, benchmark, folder, known)
         study = Study(plan, benchmark, folder.trials, allowance, sampler)
     except BaseException:
         folder.close()

@@ -17,7 +17,7 @@ from apportion.errors import ApportionError
 from apportion.graphs import drawing
 from apportion.report.terminal import refusals
 from apportion.search.engine import REFUSED
-from apportion.search.reinforce import ReinforceSampler
+from apportion.search.reinforce.sampler import ReinforceSampler
 from apportion.spec import load_spec
 from tests.support import Task, server_process, write_task
 

@@ -7,15 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-from concurrent.futures import CancelledError
 
 from apportion.agent.question import Brief, Question
+from apportion.agent.waiting import on_loop
 from apportion.envs.dispatch import Dispatcher
 from apportion.envs.worker import Sampling
 from apportion.errors import AgentError
-
-CHECK_S = 1.0
-"""Seconds after which a waiting thread looks whether the event loop still runs."""
 
 
 class WorkerAgent:
@@ -53,17 +50,9 @@ class WorkerAgent:
         # Its keys unsorted, as models write in their order.
         schema = json.dumps(question.schema, separators=(",", ":")) if self._schemas else ""
         sampling = Sampling(self._temperature, self._max_tokens, schema=schema)
-        index = question.brief.round - 1
+        index = max(0, question.brief.round - 1)
         drawing = self._dispatcher.draw(self._model, question.messages, sampling, index, "searcher")
-        drawn = asyncio.run_coroutine_threadsafe(drawing, self._loop)
-        while True:
-            try:
-                draw = drawn.result(CHECK_S)
-                break
-            except TimeoutError:
-                if not self._loop.is_running():
-                    drawn.cancel()
-                    raise CancelledError from None
+        draw = on_loop(drawing, self._loop)
         if draw.status in ("failed", "timeout"):
             why = draw.finish_reason or draw.status
             raise AgentError(f"the agent must answer, but {self._model!r} did not ({why}); mend it and run again.")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from apportion.cli.common import OK, aside
 
 if TYPE_CHECKING:
-    from apportion.agent.tts.nudge import Nudge
+    from apportion.agent.nudge import Nudge
     from apportion.cli.common import Commands
 
 
@@ -32,7 +32,7 @@ def add(commands: Commands) -> None:
 
 def _nudge(arguments: argparse.Namespace) -> int:
     from apportion import agents
-    from apportion.agent.tts.nudge import Nudge
+    from apportion.agent.nudge import Nudge
     from apportion.build import space_of
     from apportion.run import RunFolder
 

@@ -9,11 +9,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from apportion import agents
-from apportion.agent.reading import plain
 from apportion.agent.finding import Finding
+from apportion.agent.nudge import Nudge
+from apportion.agent.reading import plain
 from apportion.agent.tts.findings import findings
 from apportion.agent.tts.history import Source, Tried
-from apportion.agent.tts.nudge import Nudge
 from apportion.graphs.space import SearchSpace
 from apportion.run import RunFolder
 from apportion.search.objectives import Objective
@@ -111,9 +111,9 @@ class Agency:
 
 
 def agency(folder: RunFolder, space: SearchSpace, objectives: Sequence[Objective]) -> Agency | None:
-    """What the agent of a run did by now; None where the sampler asks none."""
+    """What the agent of a run did by now; None where the sampler asks none, or one that wires slots."""
     search = folder.spec.search
-    if not search.asks_agent:
+    if not search.asks_agent or search.wires_graphs:
         return None
     past = agents.past(folder, space, objectives)
     rounds = past.history.rounds

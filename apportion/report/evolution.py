@@ -20,10 +20,11 @@ from apportion.search.plan import drawn_within
 from apportion.search.samplers import MADE_ONCE
 
 if TYPE_CHECKING:
+    from apportion.agent.reinforce.sampler import AgentReinforceSampler
     from apportion.graphs.probabilistic import ProbabilisticGraph
-    from apportion.search.reinforce import ReinforceSampler
+    from apportion.search.reinforce.sampler import ReinforceSampler
 
-LEARNING = ("reinforce", "gptswarm")
+LEARNING = ("reinforce", "gptswarm", "maas", "agent_reinforce", "textgrad", "maao")
 
 
 @dataclass(frozen=True)
@@ -65,15 +66,19 @@ def evolution(folder: RunFolder) -> Evolution:
     return Evolution(sampler.distribution, snapshots, at)
 
 
-def _sampler(folder: RunFolder) -> ReinforceSampler:
+def _sampler(folder: RunFolder) -> ReinforceSampler | AgentReinforceSampler:
     """The sampler as the study began with it: it draws within what the budget bounds, at the prices of that time."""
     spec, name = folder.spec, folder.spec.search.sampler
     if name not in LEARNING:
         raise ApportionError(
-            f"a distribution is kept by {' and '.join(LEARNING)}, but this run's `search.sampler` is {name}; "
+            f"a distribution is kept by {', '.join(LEARNING)}, but this run's `search.sampler` is {name}; "
             "run with one of them."
         )
-    from apportion.search.reinforce import ReinforceSampler
+    if spec.search.wires_graphs:
+        from apportion.agents.reinforce import course
+
+        return course(folder, space_of(spec))
+    from apportion.search.reinforce.sampler import ReinforceSampler
 
     within = drawn_within(spec.budget.bounds(len(spec.stages)), folder.trials.fact("prices") or {})
     sampler = MADE_ONCE[name](space_of(spec), spec.seed, spec.limits.trials, *within)

@@ -23,7 +23,7 @@ def to_html(summary: Summary) -> str:
     if summary.best is not None:
         picture = to_svg(summary.best.graph, summary.shares(summary.best.graph))
         parts.append(f"<h4>Best graph: trial {summary.best.number}</h4>{picture}")
-    told = sentences(summary.agent) if summary.agent else ()
+    told = sentences(summary.agent) if summary.agent else summary.wiring.sentences() if summary.wiring else ()
     lines = (*verdict(summary), *refusals(summary), *losses(summary), *told)
     parts += [f"<p>{escape(line)}</p>" for line in lines]
     paid = (f"<p>{escape(line)}</p>" for line in repayments(summary))

@@ -14,6 +14,7 @@ from apportion.graphs.graph import Graph
 from apportion.graphs.paper import Lengths, Measured, refined, shares
 from apportion.report.agency import Agency, agency
 from apportion.report.break_even import break_even
+from apportion.report.wiring import Wiring, wiring
 from apportion.run import RunFolder
 from apportion.search.engine import REFUSED
 from apportion.search.objectives import Objective, front, ranked
@@ -38,7 +39,8 @@ class Summary:
         lengths: of prompts and replies, as far as the run's draws have shown.
         ends: replies that graphs used on the search split, by (stage, model, how they ended): the status of a draw,
             or `unparsed` where the stage's parser found no value in what a role wrote.
-        agent: what the agent did; None where the sampler asks none.
+        agent: what the agent did that chooses among templates; None where the sampler asks none.
+        wiring: what the agent did that wires slots; None where the sampler asks none.
     """
 
     study: str
@@ -57,6 +59,7 @@ class Summary:
     lengths: Lengths
     ends: Mapping[tuple[str, str, str], int]
     agent: Agency | None = None
+    wiring: Wiring | None = None
 
     @property
     def front(self) -> list[Trial]:
@@ -137,7 +140,7 @@ class Summary:
             "baselines": [_trial(trial) for trial in self.baselines],
             "validation": self.closing["validation"] if self.closing else None,
             "test": _test(self.closing) if self.closing else None,
-            "agent": self.agent.to_dict() if self.agent else None,
+            "agent": next((own.to_dict() for own in (self.agent, self.wiring) if own), None),
             "break_even": [asdict(own) for own in break_even(self)],
             "ledger": {spender: dict(sums) for spender, sums in self.ledger.items()},
             "replies": [{"stage": stage, "model": model, **ends} for (stage, model), ends in self.replies.items()],
@@ -169,6 +172,7 @@ def summarise(folder: RunFolder) -> Summary:
         cards={name: model.card(name) for name, model in spec.models.items()},
         ends=measured.ends,
         agent=agency(folder, space_of(spec), objectives_of(spec)),
+        wiring=wiring(folder, space_of(spec), objectives_of(spec)),
         lengths=refined(guessed_lengths(spec, ()), measured),  # of a guess without the data, draws soon leave nothing
     )
 

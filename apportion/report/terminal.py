@@ -161,6 +161,10 @@ def show(summary: Summary, console: Console) -> None:
         for line in sentences(summary.agent):
             console.print(Text(line))
         console.print()
+    if summary.wiring is not None:
+        for line in summary.wiring.sentences():
+            console.print(Text(line))
+        console.print()
     console.print(ledger_table(summary.ledger))
     for line in repayments(summary):
         console.print(Text(line))

@@ -97,15 +97,23 @@ Prices = Mapping[tuple[str, str], float]
 
 
 def _reinforce(space: SearchSpace, seed: int, trials: int, prices: Prices, budget: float | None) -> BaseSampler:
-    from apportion.search.reinforce import ReinforceSampler
+    from apportion.search.reinforce.sampler import ReinforceSampler
 
     return ReinforceSampler(space, seed, None, prices, budget)
 
 
 def _gptswarm(space: SearchSpace, seed: int, trials: int, prices: Prices, budget: float | None) -> BaseSampler:
-    from apportion.search.reinforce import GPTSWARM, ReinforceSampler
+    from apportion.search.reinforce.sampler import ReinforceSampler
+    from apportion.search.reinforce.settings import GPTSWARM
 
     return ReinforceSampler(space, seed, GPTSWARM, prices, budget)
+
+
+def _maas(space: SearchSpace, seed: int, trials: int, prices: Prices, budget: float | None) -> BaseSampler:
+    from apportion.search.reinforce.sampler import ReinforceSampler
+    from apportion.search.reinforce.settings import MAAS
+
+    return ReinforceSampler(space, seed, MAAS, prices, budget)
 
 
 def _grid(space: SearchSpace, seed: int, trials: int, prices: Prices, budget: float | None) -> BaseSampler:
@@ -116,6 +124,7 @@ MADE_ONCE: Mapping[str, Callable[[SearchSpace, int, int, Prices, float | None], 
     "grid": _grid,
     "reinforce": _reinforce,
     "gptswarm": _gptswarm,
+    "maas": _maas,
 }
 """Samplers that serve a whole study: they seed each trial for themselves, and may draw within a nominal budget."""
 

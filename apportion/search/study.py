@@ -19,6 +19,7 @@ from apportion.search.measuring import Measurer, Progress
 from apportion.search.plan import Plan, bounded, drawn_within
 from apportion.search.problem import Log, Problem, Purse
 from apportion.search.racing import cut_short, drawn_field, race
+from apportion.search.samplers import Prices
 from apportion.search.trial import PAPER, Trial
 
 if TYPE_CHECKING:
@@ -48,14 +49,20 @@ class Study:
     """One search.
 
     Args:
-        sampler: makes the sampler on the study's event loop, in place of the plan's, which then is its name only.
+        sampler: makes the sampler on the study's event loop, of prices of calls and a bound on their sum, in place of
+            the plan's, which then is its name only.
 
     Attributes:
         on_trial: called with each trial when it is told.
     """
 
     def __init__(
-        self, plan: Plan, problem: Problem, log: Log, purse: Purse, sampler: Callable[[], BaseSampler] | None = None
+        self,
+        plan: Plan,
+        problem: Problem,
+        log: Log,
+        purse: Purse,
+        sampler: Callable[[Prices, float | None], BaseSampler] | None = None,
     ) -> None:
         self.plan = plan
         self._sampler = sampler
@@ -102,8 +109,6 @@ class Study:
         Raises:
             AgentError: the sampler asks an agent, and got nothing that it can use.
         """
-        if self._sampler is not None:
-            self._engine.ask_by(self._sampler())
         search = self._race if self._racing else self._ask_and_tell
         unfinished = self._restore()
         self._log.log("search", trials=len(self.trials))
@@ -155,7 +160,7 @@ class Study:
         Returns:
             Why there is no graph to ask for; None where there may be one.
         """
-        metric = bounded(self.plan.bounds)
+        metric = bounded(self.plan.bounds) or (self.plan.cost if self._sampler is not None else None)
         if metric is None:
             return None
         prices = self._log.fact("prices")
@@ -166,6 +171,8 @@ class Study:
         try:
             if bound is not None:
                 self._engine.within(known, bound)
+            if self._sampler is not None:
+                self._engine.ask_by(self._sampler(known, bound))
         except GraphError as none:
             return self._no_graph(none)
         return None

@@ -8,7 +8,11 @@ from pathlib import Path
 
 from apportion.spec.draft import Draft
 from apportion.spec.problems import Finding, nearest, show, twins
-from apportion.spec.searching import AGENTS
+from apportion.spec.searching import AGENTS, ALLOCATING, WIRING, SearchSpec
+
+CHOOSING = {"evolution", "memory"}
+WIRED = {"update", "mix", "initial_insights", "sweeps", "roles", "credit"}
+"""Keys of an agent that chooses among templates, and of one that wires slots."""
 
 
 def findings(draft: Draft, folder: Path) -> Iterator[Finding]:
@@ -28,10 +32,7 @@ def findings(draft: Draft, folder: Path) -> Iterator[Finding]:
                 text = f"goes with a sampler that asks an agent ({samplers}), but the sampler is {show(search.sampler)}"
                 yield ("search", key), f"{text}; remove it, or name one of them"
         return
-    for stage in draft.stages:
-        if stage is not None and stage.slots is not None:
-            text = f"an agent chooses among templates, but stage {show(stage.name)} has slots"
-            yield ("search", "sampler"), f"{text}; give it templates, or name another sampler"
+    yield from _kind(draft, search)
     if agent.model is not None and agent.evolution:
         yield ("search", "agent", "evolution"), "goes without a model, but the agent has one; remove one of them"
     if agent.model is not None and agent.model not in draft.models:
@@ -56,6 +57,30 @@ def findings(draft: Draft, folder: Path) -> Iterator[Finding]:
     if model is not None and model.gguf is not None and agent.max_tokens >= model.context:
         text = f"must be below the context of {show(agent.model)}, {model.context}, which holds the question too"
         yield ("search", "agent", "max_tokens"), f"{text}, but is {agent.max_tokens}; lower it, or raise the context"
+
+
+def _kind(draft: Draft, search: SearchSpec) -> Iterator[Finding]:
+    """Keys and stages of the one kind of agent with a sampler of the other: those that choose, and those that wire."""
+    place = ("search", "sampler")
+    stages = [stage for stage in draft.stages if stage is not None]
+    given = search.agent.model_fields_set
+    if search.wires_graphs:
+        if stages and all(stage.slots is None for stage in stages):
+            text = f"{show(search.sampler)} wires slots, but all stages have templates"
+            yield place, f"{text}; give one of them slots, or name agenttts"
+        for key in sorted(given & CHOOSING):
+            if getattr(search.agent, key):
+                text = f"goes with {', '.join(ALLOCATING)}, but the sampler is {show(search.sampler)}"
+                yield ("search", "agent", key), f"{text}; remove it"
+        return
+    for stage in stages:
+        if stage.slots is not None:
+            text = f"{show(search.sampler)} chooses among templates, but stage {show(stage.name)} has slots"
+            yield place, f"{text}; give it templates, or name agent_reinforce"
+    for key in sorted(given & WIRED):
+        if getattr(search.agent, key) is not None:
+            text = f"goes with {', '.join(WIRING)}, but the sampler is {show(search.sampler)}"
+            yield ("search", "agent", key), f"{text}; remove it"
 
 
 def _one_spelling(path: Path) -> str:

@@ -10,7 +10,9 @@ from apportion.graphs.cost import units_flops
 from apportion.spec.problems import show
 from apportion.spec.types import MAX_ITEMS, Count, Model, ModelName, Positive, Samples, Temperature, Text, law
 
-AGENTS = ("agenttts", "agenthpo", "mlcopilot", "llm_zero_shot")
+ALLOCATING = ("agenttts", "agenthpo", "mlcopilot", "llm_zero_shot")
+WIRING = ("agent_reinforce", "textgrad", "maao")
+AGENTS = (*ALLOCATING, *WIRING)
 """Samplers that ask an agent."""
 
 
@@ -72,23 +74,43 @@ class Limits(Model):
 
 
 class AgentSpec(Model):
-    """The agent that agenttts, agenthpo, mlcopilot and llm_zero_shot ask; code answers where it has no model."""
+    """The agent that agenttts and those after it ask; code answers where it has no model."""
 
     model: ModelName | None = Field(
         default=None, description="Model that answers, a key of `models`; when absent code does, without a key."
     )
     evolution: bool = Field(default=False, description="Whether an evolutionary search answers in place of a model.")
-    batch: Samples | None = Field(default=None, description="Proposals of a round; default 10.")
+    batch: Samples | None = Field(default=None, description="Proposals of a round; default 10, where it wires slots 4.")
     insights: Annotated[tuple[Insight, ...], Field(max_length=MAX_ITEMS)] | None = Field(
         default=None,
-        description="What the agent is told beforehand: AgentTTS's insights by number, 1 to 3, and your own as text; "
-        "default [1, 2, 3] for agenttts, none for the others.",
+        description="What the agent is told beforehand: the method's insights by number, 1 to 3, and your own as text; "
+        "default [1, 2, 3] for agenttts and agent_reinforce, none for the others.",
     )
     memory: Literal["all", "some", "none"] | None = Field(
         default=None, description="Earlier trials that the agent is shown; default some, for llm_zero_shot none."
     )
     memory_tokens: Count | None = Field(
         default=None, description="Tokens that the trials it is shown may take, of memory some; default 700."
+    )
+    update: Literal["text", "gradient", "both", "alternating"] | None = Field(
+        default=None,
+        description="What moves the distribution over graphs; default both for agent_reinforce, text for textgrad, "
+        "alternating for maao.",
+    )
+    mix: Literal["agent", "random", "none"] | None = Field(
+        default=None,
+        description="Who names the mixes of models to begin with; default agent for agent_reinforce, else random.",
+    )
+    initial_insights: bool | None = Field(
+        default=None, description="Whether the insights are told when mixes are named; default true."
+    )
+    sweeps: bool | None = Field(
+        default=None,
+        description="Whether the insights are tried on a few examples first; default true for agent_reinforce only.",
+    )
+    roles: bool | None = Field(default=None, description="Whether roles of slots are searched; default true.")
+    credit: bool | None = Field(
+        default=None, description="Whether the agent is shown what each node and edge was worth; default true."
     )
     fail_closed: bool = Field(
         default=False, description="Whether a round without a usable proposal ends the search; else chance proposes."
@@ -108,14 +130,18 @@ class SearchSpec(Model):
         "nsga2",
         "reinforce",
         "gptswarm",
+        "maas",
         "agenttts",
         "agenthpo",
         "mlcopilot",
         "llm_zero_shot",
+        "agent_reinforce",
+        "textgrad",
+        "maao",
     ] = Field(
         default="allocator",
-        description="What chooses the next graph to measure; reinforce and gptswarm need the extra torch, "
-        "agenttts and those after it ask `agent`.",
+        description="What chooses the next graph to measure; agenttts and those after it ask `agent`; reinforce, "
+        "gptswarm, maas, agent_reinforce, textgrad and maao need the extra torch.",
     )
     finalists: Count = Field(default=3, description="Graphs that are measured again on the validation split.")
     agent: AgentSpec = Field(default=AgentSpec(), description="The agent of agenttts, agenthpo and the like.")
@@ -127,3 +153,8 @@ class SearchSpec(Model):
     def asks_agent(self) -> bool:
         """Whether the sampler asks an agent."""
         return self.sampler in AGENTS
+
+    @property
+    def wires_graphs(self) -> bool:
+        """Whether the agent that it asks wires slots, in place of choosing among templates."""
+        return self.sampler in WIRING

@@ -27,8 +27,9 @@ from apportion.agent.reinforce.settings import WAYS, Settings
 from apportion.errors import GraphError
 from apportion.graphs.credit import Credit
 from apportion.graphs.graph import Graph
-from apportion.search.reinforce import GPTSWARM, MAAS, ReinforceSampler
-from apportion.search.reinforce import Settings as Numeric
+from apportion.search.reinforce.sampler import ReinforceSampler
+from apportion.search.reinforce.settings import GPTSWARM, MAAS
+from apportion.search.reinforce.settings import Settings as Numeric
 from apportion.testing.landscape import Case
 from apportion.testing.pairs import pairs
 

@@ -18,7 +18,8 @@ from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESample
 from optuna.trial import TrialState
 
 from apportion.errors import GraphError
-from apportion.search.reinforce import GPTSWARM, ReinforceSampler, Settings
+from apportion.search.reinforce.sampler import ReinforceSampler
+from apportion.search.reinforce.settings import GPTSWARM, Settings
 from apportion.testing.landscape import Case, cases
 
 ASKS_PER_EVALUATION = 4  # proposals that are no graph, are over the budget or were measured before cost no evaluation

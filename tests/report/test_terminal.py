@@ -13,8 +13,8 @@ import pytest
 from rich.console import Console
 
 import apportion
+from apportion.agent.nudge import Nudge
 from apportion.agent.tts.history import Origin, Source, Tried
-from apportion.agent.tts.nudge import Nudge
 from apportion.api import Result
 from apportion.build import build
 from apportion.report.agency import Agency, Followed

@@ -18,7 +18,8 @@ from apportion.search.engine import MOST_REFUSED, REFUSED, Engine
 from apportion.search.judging import PAPER_MARGIN
 from apportion.search.objectives import Constraint, Objective
 from apportion.search.problem import ALL, Row
-from apportion.search.reinforce import GPTSWARM, ReinforceSampler, Settings
+from apportion.search.reinforce.sampler import ReinforceSampler
+from apportion.search.reinforce.settings import GPTSWARM, Settings
 from apportion.search.samplers import MADE_ONCE, SAMPLERS
 from apportion.search.study import Study
 from apportion.search.trial import PAPER, Trial

@@ -21,9 +21,10 @@ from apportion.graphs.parameters import Params, Value
 from apportion.graphs.probabilistic import ProbabilisticGraph
 from apportion.graphs.slots import SlotStage
 from apportion.graphs.space import SearchSpace
-from apportion.search.reinforce import DRAWN, GPTSWARM, ReinforceSampler, Settings, one_thread
 from apportion.search.reinforce.drawing import FEWEST_TOLD, Measured, candidates, fresh
-from apportion.search.reinforce.policy import sparse
+from apportion.search.reinforce.policy import one_thread, sparse
+from apportion.search.reinforce.sampler import DRAWN, ReinforceSampler
+from apportion.search.reinforce.settings import GPTSWARM, Settings
 from apportion.testing.landscape import MODELS as UNITS
 from apportion.testing.landscape import SIZES, Landscape, LandscapeProblem
 from tests.search.kit import SPACE, TINY

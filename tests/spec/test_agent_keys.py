@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import apportion
-from apportion.agents import allocations_of, settings
+from apportion.agents.tts import allocations_of, settings
 from apportion.build import objectives_of, plan_of, space_of
 from apportion.graphs.cost import flops_units, units, units_flops
 from apportion.run import RunFolder
@@ -90,7 +90,7 @@ def test_mistakes_about_the_agent(spoil: Spoil, text: str, said: str) -> None:
 def test_an_agent_chooses_among_templates(spoil: Spoil) -> None:
     slots = ("templates: [single]\n    max_tokens: 1e1", "slots: 2\n    max_tokens: 1e1")
     (problem,) = spoil((SEARCH, "{sampler: agenttts}"), slots)
-    assert "search.sampler: an agent chooses among templates, but stage 'solve' has slots; give it templates" in problem
+    assert "search.sampler: 'agenttts' chooses among templates, but stage 'solve' has slots; give it" in problem
 
 
 def test_the_price_of_an_agent_must_be_known_where_usd_are_limited(spoil: Spoil) -> None:

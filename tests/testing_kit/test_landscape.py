@@ -14,7 +14,7 @@ from apportion.errors import GraphError
 from apportion.graphs.graph import Graph, Node
 from apportion.graphs.probabilistic import ProbabilisticGraph
 from apportion.search.problem import Measurement, Problem
-from apportion.search.reinforce import one_thread
+from apportion.search.reinforce.policy import one_thread
 from apportion.testing.landscape import MODELS, SIZES, Case, Landscape, LandscapeProblem, Peak, cases
 
 CASES = cases()

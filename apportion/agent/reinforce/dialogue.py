@@ -47,7 +47,7 @@ class Outcome(Generic[Found]):
 
     Attributes:
         found: None where there was no reply at all.
-        repaired: whether it is from the second reply.
+        repaired: whether anything of it is from the second reply.
         asked: questions.
         refused: what was wrong, a line each.
     """
@@ -111,15 +111,16 @@ class Dialogue:
         if state["silent"]:
             return {"wrong": []}
         found, wrong = state["put"].read(state["said"][-1], state["found"])
-        return {"found": found, "wrong": wrong, "refused": [*state["refused"], *wrong]}
+        repaired = state["asked"] > 1 and found != state["found"]
+        return {"found": found, "wrong": wrong, "refused": [*state["refused"], *wrong], "repaired": repaired}
 
     def repair(self, state: State) -> State:
         """Put it once more, with what was wrong."""
         said = [*state["said"], prompting.repair(state["wrong"])]
-        return {**self._answered(state, "repair", said), "repaired": True}
+        return self._answered(state, "repair", said)
 
     def _next(self, state: State) -> str:
-        if not state["wrong"] or state["repaired"] or state["silent"]:
+        if not state["wrong"] or state["asked"] > 1 or state["silent"]:
             return "end"
         return "end" if state["put"].enough(state["found"]) else "repair"
 

@@ -60,6 +60,7 @@ class Asked:
         cut: what was left out of that graph to pay for it, in words; empty for nothing.
         source: of the graph.
         expected: the score that it expects of the graph.
+        weight: of the table beside the gradient in the step that was made then; None where none was.
         questions: to the agent.
         refused: what was wrong with its replies, a line each.
     """
@@ -72,6 +73,7 @@ class Asked:
     cut: str = ""
     source: Source = "agent"
     expected: float | None = None
+    weight: float | None = None
     questions: int = 0
     refused: Sequence[str] = ()
 

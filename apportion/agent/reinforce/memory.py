@@ -42,6 +42,6 @@ def _once(tried: Sequence[Tried]) -> list[Tried]:
 
 
 def _row(tried: Tried, space: SearchSpace) -> str:
-    score = "not measured" if not tried.values else " ".join(f"{abs(value):.4g}" for value in tried.values)
+    score = "not measured" if not tried.values else " ".join(f"{value:.4g}" for value in tried.values)
     cost = "?" if tried.cost is None else f"{tried.cost:.4g}"
     return f"{tried.number} | {score} | {cost} | {' / '.join(to_lines(space, tried.params))}"

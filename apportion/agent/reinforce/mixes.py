@@ -10,7 +10,8 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from apportion.graphs.parameters import Value
+from apportion.graphs.graph import Graph, Node, calls_of
+from apportion.graphs.parameters import Params, Value
 from apportion.graphs.slots import ABSENT, SlotStage
 from apportion.graphs.space import SearchSpace
 from apportion.graphs.templates import TemplateStage
@@ -50,14 +51,21 @@ class Purse:
 
     def _rest(self, stage: SlotStage | TemplateStage) -> float:
         if isinstance(stage, TemplateStage):
-            return min(self.prices.get((stage.name, model), 0.0) for model in stage.models)
+            return min(self._answered(stage, point) for point in stage.points())
         if stage.decides_by_code or not stage.deciding_models:
             return 0.0
         return min(self.prices.get((stage.name, model), 0.0) for model in stage.deciding_models)
 
+    def _answered(self, stage: TemplateStage, point: Params) -> float:
+        """Of all calls of one way of answering a stage of templates."""
+        above = [Node(name, name, "generator", "any") for name in stage.reads]
+        graph = Graph((*above, *stage.nodes(point, stage.reads)))
+        own = (node for node in graph.nodes if node.stage == stage.name and node.model is not None)
+        return sum(calls_of(graph, node) * self.prices.get((stage.name, str(node.model)), 0.0) for node in own)
+
 
 def mixes(space: SearchSpace, purse: Purse, seed: int = 0) -> list[Mix]:
-    """All mixes to which no slot can be added within the budget, cheapest models last; of very many, some at random.
+    """All mixes to which no slot can be added within the budget; of very many, some at random.
 
     Those are the mixes that leave least of the budget, as Agent-REINFORCE enumerates them.
     """
@@ -108,24 +116,30 @@ def variants(space: SearchSpace, purse: Purse, mix: Mix) -> list[Mix]:
 
 
 def placed(space: SearchSpace, purse: Purse, mix: Mix, sure: float = SURE) -> dict[str, dict[Value, float]]:
-    """Probabilities of slots' models that have a mix: dearer models in later slots, which may read more others.
+    """Probabilities of slots that have a mix of models: dearer models in later slots, which may read more others.
 
     Args:
-        sure: probability of the model that the mix has for a slot; 1 leaves no other.
+        sure: probability of the model that the mix has for a slot, and where there is a budget of its fewest samples,
+            which the mix is counted with; 1 leaves no other.
     """
     found: dict[str, dict[Value, float]] = {}
     for stage in _slotted(space):
         ordered = sorted(stage.models, key=lambda model: purse.price(stage, model))
         models = [model for model in ordered for _ in range(mix[stage.name].get(model, 0))]
         for slot in range(1, stage.slots + 1):
-            name = f"{stage.name}.{slot}.model"
-            values = space.parameters[name].values
             own = models[slot - 1] if slot <= len(models) else ABSENT
-            rest = (1.0 - sure) / max(1, len(values) - 1)
-            found[name] = {value: sure if value == own else rest for value in values}
-            if len(values) == 1:
-                found[name] = {values[0]: 1.0}
+            name = f"{stage.name}.{slot}.model"
+            found[name] = _mostly(own, space.parameters[name].values, sure)
+            samples = f"{stage.name}.{slot}.samples"
+            if purse.budget is not None and samples in space.parameters:
+                found[samples] = _mostly(stage.samples[0], space.parameters[samples].values, sure)
     return found
+
+
+def _mostly(own: Value, values: Sequence[Value], sure: float) -> dict[Value, float]:
+    if len(values) == 1:
+        return {values[0]: 1.0}
+    return {value: sure if value == own else (1.0 - sure) / (len(values) - 1) for value in values}
 
 
 def shown(mix: Mix) -> str:
@@ -176,17 +190,16 @@ def _counts(models: Sequence[str], slots: int) -> Iterator[dict[str, int]]:
 def _some(stages: Sequence[SlotStage], purse: Purse, space: SearchSpace, seed: int) -> Iterator[Mix]:
     """Mixes that grew slot by slot at random until nothing fitted."""
     rng = random.Random(seed)
-    for _ in range(MOST_DRAWN):
-        mix: dict[str, dict[str, int]] = {}
-        left = purse.left(space)
-        for stage in stages:  # one slot each, of the cheapest model if need be
-            model = rng.choice(stage.models)
-            if purse.price(stage, model) > left / len(stages):
-                model = min((purse.price(stage, name), name) for name in stage.models)[1]
-            mix[stage.name] = {model: 1}
+    least = {stage.name: min(purse.price(stage, model) for model in stage.models) for stage in stages}
+    free = purse.left(space) - sum(least.values())
+    for _ in range(MOST_DRAWN if free >= 0 else 0):
+        mix: dict[str, dict[str, int]] = {stage.name: {} for stage in stages}
+        left = free  # beyond a slot of the cheapest model for each stage that has none yet
+        for stage in rng.sample(stages, len(stages)):
+            left += least[stage.name]
+            model = rng.choice([model for model in stage.models if purse.price(stage, model) <= left])
+            mix[stage.name][model] = 1
             left -= purse.price(stage, model)
-        if left < 0:
-            continue
         while True:
             more = [
                 (stage, model)

@@ -5,7 +5,7 @@ It knows a space, not which step is a good one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Literal
 
@@ -37,8 +37,12 @@ def moves(space: SearchSpace, graph: Graph) -> dict[str, tuple[Kind, Graph, dict
 
 def depth(graph: Graph) -> int:
     """Nodes on the longest path."""
+    return _longest(graph.nodes)
+
+
+def _longest(nodes: Iterable[Node]) -> int:
     level: dict[str, int] = {}
-    for node in graph.nodes:
+    for node in nodes:
         level[node.id] = 1 + max((level[source] for source in node.inputs), default=0)
     return max(level.values())
 
@@ -62,8 +66,9 @@ def _in_stage(stage: SlotStage, graph: Graph, nodes: list[Node]) -> Iterator[tup
         if room:
             yield "wider", _beside(graph, node)
             for role in stage.roles:
-                if ROLES[role].least <= 1:
-                    yield "deeper", _behind(graph, node, role)
+                reader = _cast(stage, replace(node, samples=stage.samples[0]), role)
+                longer = _behind(graph, node, reader)
+                yield "deeper" if _longest(longer) > depth(graph) else "wider", longer
         for model in stage.models if node.model is not None else ():
             if model != node.model:
                 yield "model", _with(graph, replace(node, model=model))
@@ -79,7 +84,8 @@ def _in_stage(stage: SlotStage, graph: Graph, nodes: list[Node]) -> Iterator[tup
                 own = graph.candidates(reader)
                 reads = tuple(source.id for source in own)
                 role = reader.role if own else (stage.roles[0] if stage.roles else reader.role)
-                yield "edge", _with(graph, replace(_cast(stage, reader, role), inputs=(*reads, node.id)))
+                joined = _cast(stage, reader, role, final=reader is last)
+                yield "edge", _with(graph, replace(joined, inputs=(*reads, node.id)))
     for role in stage.final:
         if role != last.role:
             yield "role", _with(graph, _cast(stage, last, role, final=True))
@@ -93,7 +99,12 @@ def _cast(stage: SlotStage, node: Node, role: str, *, final: bool = False) -> No
     models = stage.deciding_models if final else stage.models
     model = (node.model or models[0]) if ROLES[role].calls_model else None
     keep = stage.keep if ROLES[role].gives == "kept" and not final else 1
-    return replace(node, role=role, model=model, samples=node.samples if model else 1, keep=keep)
+    if final or model is None:
+        return replace(node, role=role, model=model, samples=1, temperature=None, keep=keep)
+    samples, warm = max(node.samples, stage.samples[0]), node.temperature
+    if warm is None and stage.temperatures:
+        warm = stage.temperatures[0]
+    return replace(node, role=role, model=model, samples=samples, temperature=warm, keep=keep)
 
 
 def _with(graph: Graph, node: Node) -> tuple[Node, ...]:
@@ -112,9 +123,9 @@ def _beside(graph: Graph, node: Node) -> tuple[Node, ...]:
     return tuple(nodes)
 
 
-def _behind(graph: Graph, node: Node, role: str) -> tuple[Node, ...]:
-    """With a slot that reads a slot and is read in its place."""
-    new = Node(f"{node.stage}.{NEW}", node.stage, role, node.model, inputs=(node.id,))
+def _behind(graph: Graph, node: Node, reader: Node) -> tuple[Node, ...]:
+    """With a slot like `reader` that reads a slot and is read in its place."""
+    new = replace(reader, id=f"{node.stage}.{NEW}", inputs=(node.id,))
     nodes: list[Node] = []
     for other in graph.nodes:
         inputs = tuple(new.id if source == node.id else source for source in other.inputs)

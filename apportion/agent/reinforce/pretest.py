@@ -43,7 +43,7 @@ def raced(graphs: Sequence[Graph], probe: Probe, cost: Callable[[Graph], float |
         for place in left:
             scores[place] += [own for own in probe.scores(graphs[place], slice(seen, until)) if own is not None]
         left.sort(key=lambda place: (-_mean(scores[place]), _known(cost(graphs[place])), place))
-        if len(left) <= 1 or until == probe.examples:
+        if len(left) <= 2 or until == probe.examples:  # of two the better one is known
             break
         half = (len(left) + 1) // 2
         ended = [*((place, until) for place in left[half:]), *ended]

@@ -105,8 +105,8 @@ def answer_of(text: str, brief: Brief, earlier: Answer | None = None) -> tuple[A
         law = "the reply must be a JSON object with a `table` and a `graph`, but none can be read; write one."
         return earlier, [law]
     wrong: list[str] = []
+    graph = _graph(said.get("graph"), brief, wrong)  # first, as of very much that is wrong only the first is told
     table = _table(said.get("table"), brief.space, wrong)
-    graph = _graph(said.get("graph"), brief, wrong)
     found = earlier if graph is None else replace(graph, expected=score(said.get("expected")))
     return replace(found, table=table or earlier.table), wrong[:MOST_WRONG]
 
@@ -157,11 +157,12 @@ def _cut(trimmed: Trimmed) -> str:
 
 
 def _lines(said: object, what: str, wrong: list[str]) -> list[str]:
-    """Lines of a list or of one text; none of null."""
+    """Lines of a list or of one text; none of null. What is no text in a list is a line that nothing can read."""
     if said is None:
         return []
-    lines = said.splitlines() if isinstance(said, str) else said
-    if not isinstance(lines, list) or not all(isinstance(line, str) for line in lines):
+    if not isinstance(said, str | list):
         wrong.append(f"{what}: it must be a list of lines, got {said!r:.{SHOWN}}; write one.")
         return []
-    return [line[:MOST_LINE].strip() for line in lines[:MOST_LINES] if line.strip()]
+    texts = [said] if isinstance(said, str) else [own if isinstance(own, str) else repr(own) for own in said]
+    lines = [line[:MOST_LINE].strip() for text in texts[:MOST_LINES] for line in text.splitlines()]
+    return [line for line in lines if line][:MOST_LINES]

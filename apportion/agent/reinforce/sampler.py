@@ -6,30 +6,29 @@ study's best trial; its last graph is only the last one.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
+from apportion.agent.nudge import Nudge, standing
 from apportion.agent.question import Agent
 from apportion.agent.reinforce.brief import Brief, Terms
-from apportion.agent.reinforce.history import Asked, History, Proposal, Tried
+from apportion.agent.reinforce.history import Asked, History, Proposal
 from apportion.agent.reinforce.learner import Learner, Learnt
 from apportion.agent.reinforce.loop import STRIDE, Loop
 from apportion.agent.reinforce.mixes import placed
 from apportion.agent.reinforce.probe import Probe
+from apportion.agent.reinforce.rounds import ASKED, PROPOSAL, Rounds, ended, history, proposal_of, rounds_of
 from apportion.agent.reinforce.settings import Settings
-from apportion.errors import GraphError, StoreError
-from apportion.graphs.graph import Graph
+from apportion.errors import GraphError
 from apportion.graphs.parameters import Value
 from apportion.graphs.probabilistic import ProbabilisticGraph
 from apportion.graphs.slots import SlotStage
 from apportion.graphs.space import SearchSpace
-from apportion.search.engine import NUMBER
 from apportion.search.reinforce.drawing import Drawn, Measured, draw, fresh
 from apportion.search.reinforce.policy import one_thread
 from apportion.search.utility import utility
@@ -37,9 +36,6 @@ from apportion.search.utility import utility
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.study import Study, StudyDirection
-
-PROPOSAL, ASKED = "agent_reinforce:proposal", "agent_reinforce:asked"
-"""Where a trial keeps where it came from, and the first of a batch what was asked before it."""
 
 
 class AgentReinforceSampler(BaseSampler):
@@ -53,7 +49,7 @@ class AgentReinforceSampler(BaseSampler):
         agent: who is asked.
         terms: what an answer costs, and may.
         probe: what few examples give; without one, mixes are taken as they are named, and nothing is swept.
-        notes: to the agent, by the person in charge.
+        nudges: what the person in charge has said meanwhile; pins mean nothing here.
 
     Attributes:
         distribution: as it is after the trials that were folded last.
@@ -70,14 +66,14 @@ class AgentReinforceSampler(BaseSampler):
         seed: int = 0,
         settings: Settings = Settings(),  # noqa: B008 - frozen
         probe: Probe | None = None,
-        notes: Sequence[str] = (),
+        nudges: Sequence[Nudge] = (),
     ) -> None:
         if not any(isinstance(stage, SlotStage) for stage in space.stages):
             raise GraphError(
                 "Agent-REINFORCE searches graphs of `slots`, but all stages have `templates`; give one slots, or "
                 "search with agenttts."
             )
-        self._space, self._terms, self._seed, self._settings, self._notes = space, terms, seed, settings, notes
+        self._space, self._terms, self._seed, self._settings, self._nudges = space, terms, seed, settings, nudges
         purse = terms.purse
         self.distribution = ProbabilisticGraph(space, purse.prices if purse.budget else None, purse.budget)
         self._learner = Learner(self.distribution, settings)
@@ -105,7 +101,7 @@ class AgentReinforceSampler(BaseSampler):
         """
         trials = [other for other in study.get_trials(deepcopy=False) if other.number != trial.number]
         with one_thread():
-            params, proposal, asked = self._next(_read(trials), study.directions)
+            params, proposal, asked = self._next(rounds_of(trials), study.directions)
         keep = study._storage.set_trial_system_attr
         if asked is not None:
             keep(trial._trial_id, ASKED, asked.to_dict())
@@ -121,30 +117,32 @@ class AgentReinforceSampler(BaseSampler):
     def fold(self, study: Study) -> None:
         """Bring the distribution to where it stands after the study's trials, asking nothing."""
         with one_thread():
-            self._fold(_read(study.get_trials(deepcopy=False)), study.directions)
+            self._fold(rounds_of(study.get_trials(deepcopy=False)), study.directions)
 
     def _next(
-        self, rounds: _Rounds, directions: Sequence[StudyDirection]
+        self, rounds: Rounds, directions: Sequence[StudyDirection]
     ) -> tuple[dict[str, Value], Proposal, Asked | None]:
         """Parameters of the next graph, where it comes from, and what was asked before it."""
-        history = self._fold(rounds, directions)
+        known_of = self._fold(rounds, directions)
+        notes = standing(self._nudges, len(known_of.tried)).notes
         number, asked = len(rounds.asked) - 1, None
         own = rounds.batches[-1] if rounds.batches else []
         if not rounds.asked:
-            number, asked, own = 0, self._loop.opening(self.distribution, self._notes), []
+            number, asked, own = 0, self._loop.opening(self.distribution, notes), []
             self._begin(asked)
         elif len(own) >= self._settings.batch:
             number, own = number + 1, []
             findings = rounds.asked[0].swept
             asked = Asked({})
             if self._asks(number):
-                asked = self._loop.round(self.distribution, history, findings, number, self._notes)
+                asked = self._loop.round(self.distribution, known_of, findings, number, notes)
             self._learn(rounds.batches[-1], directions, asked)
+            asked = replace(asked, weight=self._learner.weight)
         latest = asked or rounds.asked[-1]
-        known = {tried.graph.key for tried in history.tried}
+        known = {tried.graph.key for tried in known_of.tried}
         if latest.graph and not own and self._space.build(latest.params).key not in known:
             return latest.params, Proposal(number, latest.source, self._order(), latest.expected), asked
-        drawn = self._drawn(history, known, number, len(own))
+        drawn = self._drawn(known_of, known, number, len(own))
         return drawn.params, Proposal(number, "drawn", drawn.order), asked
 
     def _asks(self, number: int) -> bool:
@@ -152,14 +150,14 @@ class AgentReinforceSampler(BaseSampler):
         update = self._settings.update
         return update in ("text", "both") or (update == "alternating" and number % 2 == 0)
 
-    def _drawn(self, history: History, known: set[str], number: int, place: int) -> Drawn:
+    def _drawn(self, past: History, known: set[str], number: int, place: int) -> Drawn:
         """A graph of the distribution, a new one if there is one to be found."""
         generator = torch.Generator().manual_seed((self._seed * STRIDE + number) * STRIDE + place)
         numeric = self._settings.numeric
         with torch.no_grad():
             if not numeric.fresh:
                 return draw(self.distribution, 1, generator)[0]
-            measured = [Measured(tried.graph, tried.params, own) for tried, own in history.measured]
+            measured = [Measured(tried.graph, tried.params, own) for tried, own in past.measured]
             return fresh(self.distribution, known, measured, generator, numeric.screened, self._learner.start)
 
     def _order(self) -> list[int]:
@@ -172,91 +170,26 @@ class AgentReinforceSampler(BaseSampler):
         self._learner.start_over(placed(self._space, self._terms.purse, asked.mix) if asked.mix else {})
         self._folded = []
 
-    def _fold(self, rounds: _Rounds, directions: Sequence[StudyDirection]) -> History:
+    def _fold(self, rounds: Rounds, directions: Sequence[StudyDirection]) -> History:
         """Move the distribution as all whole batches but the last did, and say what is known."""
         learnt = list(zip(rounds.batches, rounds.asked[1:], strict=False))
-        if not self._folded or self._folded != [_ended(batch) for batch, _ in learnt[: len(self._folded)]]:
+        if not self._folded or self._folded != [ended(batch) for batch, _ in learnt[: len(self._folded)]]:
             self._begin(rounds.asked[0] if rounds.asked else Asked({}))
         for batch, asked in learnt[len(self._folded) :]:
             self._learn(batch, directions, asked)
-        return self._history(rounds, directions)
+        return history(rounds, self._space, directions, self._settings.numeric, self._terms.cost)
 
     def _learn(self, batch: Sequence[FrozenTrial], directions: Sequence[StudyDirection], asked: Asked) -> None:
         seen = [trial for trial in batch if trial.values is not None]
-        ended = [trial for trial in batch if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)]
+        told = [trial for trial in batch if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)]
+        numeric = self._settings.numeric
         learnt = [
-            Learnt(trial.params, _proposal(trial).order, self._utility(trial, seen, directions)) for trial in ended
+            Learnt(
+                trial.params,
+                proposal_of(trial).order,
+                utility(trial, seen, directions, numeric.penalty, numeric.weight),
+            )
+            for trial in told
         ]
         self._learner.learn(learnt, asked.probabilities)
-        self._folded.append(_ended(batch))
-
-    def _history(self, rounds: _Rounds, directions: Sequence[StudyDirection]) -> History:
-        seen = [trial for trial in rounds.trials if trial.values is not None]
-        tried: list[Tried] = []
-        for trial in rounds.trials:
-            with contextlib.suppress(GraphError):  # of nobody's space
-                tried.append(self._tried(trial, seen, directions))
-        return History(tried, rounds.asked)
-
-    def _tried(self, trial: FrozenTrial, seen: Sequence[FrozenTrial], directions: Sequence[StudyDirection]) -> Tried:
-        graph: Graph = self._space.build(trial.params)
-        own = self._utility(trial, seen, directions) if trial.values is not None else None
-        number = trial.user_attrs.get(NUMBER, trial.number)
-        proposal = _proposal(trial) if PROPOSAL in trial.system_attrs else None
-        return Tried(number, graph, trial.params, trial.values or (), own, self._terms.cost(graph), proposal)
-
-    def _utility(self, trial: FrozenTrial, seen: Sequence[FrozenTrial], directions: Sequence[StudyDirection]) -> float:
-        numeric = self._settings.numeric
-        return utility(trial, seen, directions, numeric.penalty, numeric.weight)
-
-
-@dataclass
-class _Rounds:
-    """Trials by the batches that they belong to.
-
-    Attributes:
-        trials: that ended, in order, also of others.
-        asked: before each batch.
-        batches: trials of each, those under way included.
-    """
-
-    trials: list[FrozenTrial] = field(default_factory=list)
-    asked: list[Asked] = field(default_factory=list)
-    batches: list[list[FrozenTrial]] = field(default_factory=list)
-
-
-def _read(trials: Sequence[FrozenTrial]) -> _Rounds:
-    """Raises StoreError where a trial does not remember what it must."""
-    found = _Rounds()
-    for trial in trials:
-        if trial.state.is_finished():
-            found.trials.append(trial)
-        if ASKED in trial.system_attrs:
-            found.asked.append(Asked.from_dict(_mapping(trial, ASKED)))
-            found.batches.append([])
-        if PROPOSAL in trial.system_attrs:
-            if not found.batches:
-                raise StoreError(
-                    f"a batch must remember what was asked before it, but trial {trial.number} does not; bring the "
-                    "run's store back from a copy."
-                )
-            found.batches[-1].append(trial)
-    return found
-
-
-def _ended(batch: Sequence[FrozenTrial]) -> tuple[int, ...]:
-    return tuple(trial.number for trial in batch if trial.state.is_finished())
-
-
-def _proposal(trial: FrozenTrial) -> Proposal:
-    return Proposal.from_dict(_mapping(trial, PROPOSAL))
-
-
-def _mapping(trial: FrozenTrial, name: str) -> Mapping[str, Any]:
-    found = trial.system_attrs[name]
-    if not isinstance(found, Mapping):
-        raise StoreError(
-            f"trial {trial.user_attrs.get(NUMBER, trial.number)} must remember its proposal, but remembers "
-            f"{found!r:.60}; bring the run's store back from a copy."
-        )
-    return found
+        self._folded.append(ended(batch))

@@ -19,10 +19,12 @@ from apportion.agent.reinforce.brief import Brief
 from apportion.agent.reinforce.history import Tried
 from apportion.agent.reinforce.mixes import Mix
 from apportion.agent.reinforce.moves import Kind, moves
+from apportion.errors import GraphError
 from apportion.graphs.graph import Graph
 from apportion.graphs.notation import rows_of, to_lines
-from apportion.graphs.parameters import Value
+from apportion.graphs.parameters import Params, Value
 from apportion.graphs.slots import YES
+from apportion.graphs.space import SearchSpace
 
 ELITES = 3  # of the best graphs, whose choices the table is raised to
 PARENTS = 5  # of the best graphs, whose steps tell which kind of step helps
@@ -88,26 +90,39 @@ def _ideas(brief: Brief, best: Sequence[Tried], rng: random.Random) -> Iterator[
     known = {tried.graph.key for tried in brief.history.tried}
     gains = _gains(brief, best[:PARENTS])
     for parent in best[:PARENTS]:
-        steps = [own for own in _steps(brief, parent.graph) if own[1].key not in known and brief.terms.covers(own[1])]
+        steps = [own for own in _steps(brief, parent) if own[1].key not in known and brief.terms.covers(own[1])]
         rng.shuffle(steps)
         yield from sorted(steps, key=lambda own: -_hope(brief, own[0], gains, rng))
 
 
-def _steps(brief: Brief, graph: Graph) -> list[Step]:
+def _steps(brief: Brief, parent: Tried) -> list[Step]:
     """One step from a graph; by insight 3 also two that keep width and depth in balance."""
-    one = moves(brief.space, graph)
-    found: list[Step] = [((kind,), built, params) for kind, built, params in one.values() if _may(brief, kind)]
-    if 3 not in brief.insights:
+    one = moves(brief.space, parent.graph)
+    found: list[Step] = [((kind,), built, params) for kind, built, params in one.values()]
+    if 3 in brief.insights:
+        for kind, built, _ in one.values():
+            if kind in OPPOSITE:
+                second = moves(brief.space, built).values()
+                found += [((kind, k), b, p) for k, b, p in second if k == OPPOSITE[kind]]
+    if brief.roles:
         return found
-    for kind, built, _ in one.values():
-        if kind in OPPOSITE:
-            second = moves(brief.space, built).values()
-            found += [((kind, k), b, p) for k, b, p in second if k == OPPOSITE[kind]]
-    return found
+    most = _recast(brief.space, parent.params)
+    return [own for own in found if _recast(brief.space, own[2]) <= most]
 
 
-def _may(brief: Brief, kind: Kind) -> bool:
-    return brief.roles or kind != "role"
+def _recast(space: SearchSpace, params: Params) -> int:
+    """Places of a graph that play another role although they could play their first one."""
+    used = (name for stage in space.stages for name in stage.used(params) if name.endswith(".role"))
+    others = [name for name in used if params[name] != space.parameters[name].values[0]]
+    return sum(_builds(space, {**params, name: space.parameters[name].values[0]}) for name in others)
+
+
+def _builds(space: SearchSpace, params: Params) -> bool:
+    try:
+        space.build(params)
+    except GraphError:
+        return False
+    return True
 
 
 def _gains(brief: Brief, parents: Sequence[Tried]) -> Mapping[Kind, list[float]]:
@@ -155,8 +170,8 @@ def _table(brief: Brief, elites: Sequence[Tried]) -> list[str]:
 def _moved(brief: Brief, name: str, shares: Mapping[Value, float]) -> list[str]:
     """Probabilities that sum to 1 as they are written."""
     p = {value: round(_between(brief, name, value, share), 4) for value, share in shares.items()}
-    last = list(p)[-1]
-    p[last] = round(1.0 - sum(own for value, own in p.items() if value != last), 4)
+    most = max(p, key=p.__getitem__)  # of which rounding may take a little, and leaves it above 0
+    p[most] = round(1.0 - sum(own for value, own in p.items() if value != most), 4)
     return [f"{value}={own:.4f}" for value, own in p.items()]
 
 

@@ -33,14 +33,14 @@ def _slots(stage: SlotStage, layers: Sequence[Sequence[str]], last_role: str | N
     params: dict[str, Value] = {f"{stage.name}.{slot}.model": ABSENT for slot in range(2, stage.slots + 1)}
     before: list[int] = []
     slot = 0
-    for layer in layers:
+    for place, layer in enumerate(layers, 1):
         here = []
         for model in layer:
             slot += 1
             here.append(slot)
             params[f"{stage.name}.{slot}.model"] = model
             params |= {f"{stage.name}.{source}>{slot}": YES for source in before}
-            if last_role is not None and layer is layers[-1] and stage.roles:
+            if last_role is not None and place == len(layers) and stage.roles:
                 params[f"{stage.name}.{slot}.role"] = last_role
         before = here
     return params | {f"{stage.name}.{source}>{FINAL}": YES for source in before}

@@ -15,6 +15,7 @@ from apportion.agent.reinforce.probe import Probe
 from apportion.agent.reinforce.shapes import layered
 from apportion.errors import GraphError
 from apportion.graphs.graph import Graph
+from apportion.graphs.pruning import cast
 from apportion.graphs.slots import SlotStage
 from apportion.graphs.space import SearchSpace
 
@@ -47,7 +48,7 @@ def sweep(space: SearchSpace, probe: Probe, affordable: Affordable) -> Sweeps:
     """
     lab = _Lab(space, probe, affordable)
     found = [finding for stage in space.stages if isinstance(stage, SlotStage) for finding in _stage(lab, stage)]
-    return Sweeps(found, {name: fmean(own) for name, own in lab.seen.items()}, lab.examples)
+    return Sweeps(found, {name: fmean(own) for name, own in lab.seen.items() if own}, lab.examples)
 
 
 @dataclass
@@ -69,7 +70,8 @@ class _Lab:
             return None
         fused = len(layers) > 1 and len(layers[-2]) > 1 and "fuser" in stage.roles
         try:
-            graph = self.space.build(layered(self.space, stage, layers, "fuser" if fused else None))
+            params = layered(self.space, stage, layers, "fuser" if fused else None)
+            graph = self.space.build(cast(self.space, params))
         except GraphError:
             return None
         return graph if self.affordable(graph) else None
@@ -141,10 +143,10 @@ def _curve(stage: SlotStage, model: str, how: str, points: Mapping[int, Sequence
 def _together(lab: _Lab, stage: SlotStage, model: str, most: int) -> Finding:
     """Insight 3: what width gains depends on the depth."""
     for width in range(min(most, 4), 1, -1):
-        four = [
-            lab.scores(stage, layers)
-            for layers in ([[model]], [[model] * width], [[model], [model]], [[model] * width, [model]])
-        ]
+        shapes = [[model]], [[model] * width], [[model], [model]], [[model] * width, [model]]
+        if any(lab.graph(stage, layers) is None for layers in shapes):
+            continue
+        four = [lab.scores(stage, layers) for layers in shapes]
         if all(own is not None for own in four):
             one, wide, deep, both = ([*own] for own in four if own is not None)
             alone, behind = fmean(wide) - fmean(one), fmean(both) - fmean(deep)

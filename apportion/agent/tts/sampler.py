@@ -12,13 +12,14 @@ from optuna.samplers import BaseSampler
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from apportion.agent.nudge import Nudge, standing
 from apportion.agent.question import Agent
 from apportion.agent.tts.allocation import Allocations
 from apportion.agent.tts.brief import Brief
 from apportion.agent.tts.history import History, Origin, Proposal, Round, Tried
 from apportion.agent.tts.initial import initial
 from apportion.agent.tts.loop import Loop, by_chance
-from apportion.agent.tts.nudge import Nudge, Pinned, standing
+from apportion.agent.tts.pinning import Pinned
 from apportion.agent.tts.settings import Settings
 from apportion.errors import GraphError, StoreError
 from apportion.search.engine import NUMBER

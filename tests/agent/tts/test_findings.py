@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import product
 
-from apportion.agent.tts.allocation import Allocation, Choice
 from apportion.agent.finding import Finding
+from apportion.agent.tts.allocation import Allocation, Choice
 from apportion.agent.tts.findings import at_equal_cost, findings
 from apportion.agent.tts.history import History, Origin, Tried
 from apportion.agent.tts.initial import initial

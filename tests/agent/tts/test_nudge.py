@@ -12,8 +12,9 @@ import pytest
 
 import apportion
 from apportion import agents
+from apportion.agent.nudge import MOST_NOTES, Nudge, standing
 from apportion.agent.tts.allocation import Choice
-from apportion.agent.tts.nudge import MOST_NOTES, Nudge, Pinned, nudged, standing
+from apportion.agent.tts.pinning import Pinned, nudged
 from apportion.build import space_of
 from apportion.errors import ApportionError, GraphError, StoreError
 from apportion.graphs.templates import TemplateStage

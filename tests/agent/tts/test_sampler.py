@@ -10,11 +10,11 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
+from apportion.agent.nudge import Nudge
 from apportion.agent.question import Agent, Question
 from apportion.agent.tts.allocation import Allocation, affordable
 from apportion.agent.tts.brief import Brief
 from apportion.agent.tts.history import Proposal
-from apportion.agent.tts.nudge import Nudge
 from apportion.agent.tts.sampler import MEMORY, AgentTTSSampler, history
 from apportion.agent.tts.settings import Settings
 from apportion.errors import AgentError, GraphError
