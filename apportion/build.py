@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from apportion import agents
-from apportion.agent.tts.knowledge import distilled
 from apportion.envs import parsers, retelling
 from apportion.envs.dispatch import BACKOFF_S, Dispatcher
 from apportion.envs.endpoint import Endpoint
@@ -19,7 +18,7 @@ from apportion.envs.limits import Allowance, Limits, Spend
 from apportion.envs.probe import probe
 from apportion.envs.stage import Example, Stage
 from apportion.envs.worker import Sampling, Worker
-from apportion.errors import GraphError, LimitReached, SpecError
+from apportion.errors import LimitReached, SpecError
 from apportion.evaluators import EVALUATORS, Evaluator
 from apportion.evaluators.benchmark import Benchmark
 from apportion.evaluators.costs import costs
@@ -294,11 +293,7 @@ def _knowledge(loaded: LoadedSpec, folder: RunFolder) -> str:
 
 def _learnt(path: Path) -> str:
     with contextlib.closing(RunFolder.view(path)) as other:
-        try:
-            past = agents.past(other, space_of(other.spec), objectives_of(other.spec))
-        except GraphError as error:
-            raise SpecError([f"search.warm_start: {path} can tell an agent nothing: {error}"]) from None
-        return distilled(past.history, past.allocations)
+        return agents.learnt(other, space_of(other.spec), objectives_of(other.spec))
 
 
 def _timed(spec: TaskSpec) -> list[str]:

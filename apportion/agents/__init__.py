@@ -4,5 +4,6 @@ from apportion.agents.nudging import NUDGES, nudge, nudges_of
 from apportion.agents.sampling import asking
 from apportion.agents.told import told_of
 from apportion.agents.tts import Past, past
+from apportion.agents.warm import learnt
 
-__all__ = ["NUDGES", "Past", "asking", "nudge", "nudges_of", "past", "told_of"]
+__all__ = ["NUDGES", "Past", "asking", "learnt", "nudge", "nudges_of", "past", "told_of"]

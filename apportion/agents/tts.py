@@ -12,6 +12,7 @@ from apportion.agent.nudge import Nudge
 from apportion.agent.question import Agent
 from apportion.agent.tts.brief import Brief
 from apportion.agent.tts.history import History
+from apportion.agent.tts.knowledge import distilled
 from apportion.agent.tts.live import TemplateAllocations
 from apportion.agent.tts.sampler import AgentTTSSampler, history
 from apportion.agent.tts.settings import WAYS, Settings
@@ -85,6 +86,16 @@ def past(folder: RunFolder, space: SearchSpace, objectives: Sequence[Objective])
     allocations = allocations_of(folder.spec, space, costs_of(folder))
     told = [frozen(trial, space, objectives) for trial in told_of(folder)]
     return Past(allocations, history(told, allocations, directions(objectives)[0]))
+
+
+def learnt(folder: RunFolder, space: SearchSpace, objectives: Sequence[Objective]) -> str:
+    """What a run teaches another one, in words.
+
+    Raises:
+        GraphError: a stage is of slots.
+    """
+    known = past(folder, space, objectives)
+    return distilled(known.history, known.allocations)
 
 
 def _agent(spec: TaskSpec, dispatcher: Dispatcher) -> Agent[Brief]:

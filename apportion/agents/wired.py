@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from apportion.agent.reinforce.history import History
+from apportion.agent.reinforce.knowledge import distilled
 from apportion.agent.reinforce.rounds import history, rounds_of
 from apportion.agent.reinforce.settings import WAYS, Settings
 from apportion.agents.costs import costs_of, priced
@@ -27,6 +28,11 @@ def settings(spec: TaskSpec, knowledge: str = "") -> Settings:
 def past(folder: RunFolder, space: SearchSpace, objectives: Sequence[Objective]) -> History:
     """What a run knows by now, whatever its sampler is."""
     told = [frozen(trial, space, objectives) for trial in told_of(folder)]
-    own = WAYS.get(folder.spec.search.sampler, Settings()).numeric
+    known = WAYS.get(folder.spec.search.sampler, Settings()).numeric
     price = priced(folder.spec, costs_of(folder)).price
-    return history(rounds_of(told), space, directions(objectives), own, price)
+    return history(rounds_of(told), space, directions(objectives), known, price)
+
+
+def learnt(folder: RunFolder, space: SearchSpace, objectives: Sequence[Objective]) -> str:
+    """What a run teaches another one, in words."""
+    return distilled(past(folder, space, objectives), space, priced(folder.spec, costs_of(folder)).unit)

@@ -38,7 +38,7 @@ from tests.search.kit import (
 )
 
 NAMES = (*SAMPLERS, *MADE_ONCE)
-DRAWS_GRAPHS = ("grid", "reinforce", "gptswarm")
+DRAWS_GRAPHS = ("grid", "reinforce", "gptswarm", "maas")
 """Samplers that propose nothing but graphs."""
 SLOTS = SearchSpace((SlotStage("answer", ("small", "large"), 2, ("refiner",), ("voter",), (1, 2)),))
 TANGLED = SearchSpace((SlotStage("answer", ("small",), 3, ("refiner",), ("voter",), free_order=True),))

@@ -87,7 +87,7 @@ def test_every_sampler_can_be_made_for_any_number_of_trials(name: str, trials: i
 
 
 def test_names() -> None:
-    assert set(SAMPLERS) == {"random", "tpe", "nsga2"} and set(MADE_ONCE) == {"grid", "reinforce", "gptswarm"}
+    assert set(SAMPLERS) == {"random", "tpe", "nsga2"} and set(MADE_ONCE) == {"grid", "reinforce", "gptswarm", "maas"}
 
 
 def test_a_grid_of_more_points_than_atoms_is_not_listed() -> None:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
+
+from pydantic import ConfigDict
 
 from apportion.agent.finding import Finding
 from apportion.agent.stored import read
@@ -16,6 +18,8 @@ from apportion.graphs.parameters import Params, Value
 
 Source = Literal["pretest", "drawn", "agent", "repaired"]
 """Who proposed: the pretest of mixes, the distribution, the agent, the agent when it was told what was wrong."""
+STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
+"""Of what is read back: what was not written is not passed over."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,8 @@ class Proposal:
         order: of its slots, empty for the slots' own.
         expected: the score that the agent expects.
     """
+
+    __pydantic_config__: ClassVar = STRICT
 
     round: int
     source: Source
@@ -64,6 +70,8 @@ class Asked:
         questions: to the agent.
         refused: what was wrong with its replies, a line each.
     """
+
+    __pydantic_config__: ClassVar = STRICT
 
     mix: Mapping[str, Mapping[str, int]]
     pretested: Sequence[tuple[str, float | None, int]] = ()
