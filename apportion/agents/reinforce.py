@@ -17,6 +17,7 @@ from apportion.agent.worker import WorkerAgent
 from apportion.agents.costs import Costs, costs_of, priced
 from apportion.agents.nudging import nudges_of
 from apportion.agents.wired import settings
+from apportion.envs.dispatch import Dispatcher
 from apportion.errors import AgentError
 from apportion.evaluators.benchmark import Benchmark
 from apportion.evaluators.credit import credit
@@ -89,7 +90,8 @@ def sampler(
     prices: Prices,
     budget: float | None,
     nudges: Sequence[Nudge],
-    knowledge: str,
+    knowledge: str = "",
+    agent: Agent[Brief] | None = None,
 ) -> AgentReinforceSampler:
     """The sampler of a run, on the event loop of the run.
 
@@ -97,20 +99,25 @@ def sampler(
         prices: of calls by stage and model.
         budget: bound on their sum; None for none.
         knowledge: of other runs, in words.
+        agent: who is asked in place of the one that the spec names.
 
     Raises:
         GraphError: no stage is of slots, or the budget covers no graph.
     """
-    loop, own = asyncio.get_running_loop(), spec.search.agent
-    agent: Agent[Brief] = ScriptedAgent()
-    if own.model is not None:
-        agent = WorkerAgent(
-            benchmark.environment.dispatcher, own.model, loop, temperature=own.temperature, max_tokens=own.max_tokens
-        )
+    loop = asyncio.get_running_loop()
+    agent = agent or _agent(spec, benchmark.environment.dispatcher, loop)
     objective = Objective(spec.objectives[0].metric, maximize=spec.objectives[0].maximize is not None)
     probe = BenchmarkProbe(benchmark, space, objective, loop)
     terms = _terms(spec, benchmark.on_paper, prices, budget)
     return AgentReinforceSampler(space, agent, terms, spec.seed, settings(spec, knowledge), probe, nudges)
+
+
+def _agent(spec: TaskSpec, dispatcher: Dispatcher, loop: asyncio.AbstractEventLoop) -> Agent[Brief]:
+    """Who answers: a model, on the event loop, or code."""
+    own = spec.search.agent
+    if own.model is None:
+        return ScriptedAgent()
+    return WorkerAgent(dispatcher, own.model, loop, temperature=own.temperature, max_tokens=own.max_tokens)
 
 
 def course(folder: RunFolder, space: SearchSpace) -> AgentReinforceSampler:

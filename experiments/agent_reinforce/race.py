@@ -79,9 +79,7 @@ def terms(case: Case) -> Terms:
 
 
 def agent(settings: Settings) -> Callable[[Case, int, Lab], BaseSampler]:
-    return lambda case, seed, lab: AgentReinforceSampler(
-        case.space, ScriptedAgent(), terms(case), seed, settings, lab
-    )
+    return lambda case, seed, lab: AgentReinforceSampler(case.space, ScriptedAgent(), terms(case), seed, settings, lab)
 
 
 def numeric(settings: Numeric) -> Callable[[Case, int, Lab], BaseSampler]:

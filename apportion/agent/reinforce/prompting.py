@@ -77,7 +77,7 @@ def update(of_task: str, brief: Brief, trials: str, feedback: str, table: str) -
         feedback,
     )
     roles = "" if brief.roles else "\n- Leave roles as they are."
-    return _filled("update", context=context, table=table, roles=roles, line=_example(brief.space))
+    return _filled("update", context=context, table=table, roles=roles, line=_example(brief))
 
 
 def repair(wrong: Sequence[str]) -> str:
@@ -160,11 +160,12 @@ def _insights(told: Mapping[int, str], findings: Sequence[Finding]) -> str:
     return "\n".join(lines)
 
 
-def _example(space: SearchSpace) -> str:
-    """A line of a graph, with nothing in it that could be copied."""
-    stage = next(stage for stage in space.stages if isinstance(stage, SlotStage))
-    role = "; role ROLE" if stage.roles else ""
-    return f"{stage.name}.1: model MODEL{role}; to SLOT, final"
+def _example(brief: Brief) -> str:
+    """A line of a graph, with nothing in it that could be copied; what is left out of it stays as it is."""
+    slotted = [stage for stage in brief.space.stages if isinstance(stage, SlotStage)]
+    stage = next((stage for stage in slotted if stage.roles), slotted[0])  # without roles slots read no other
+    role = "; role ROLE" if stage.roles and brief.roles else ""
+    return f"{stage.name}.1: model MODEL{role}; to {'SLOT, ' if stage.roles else ''}final"
 
 
 def lines_of(space: SearchSpace, params: Params) -> str:
