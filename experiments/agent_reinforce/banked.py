@@ -1,6 +1,6 @@
 """Searchers on a space of real graphs whose every completion is recorded: no model is asked. See README.md.
 
-python experiments/agent_reinforce/banked.py --out experiments/agent_reinforce/banked.jsonl    # goes on where it stopped
+python experiments/agent_reinforce/banked.py --out experiments/agent_reinforce/banked.jsonl  # goes on where it stopped
 
 Each search is the study of a real task: its environment, its ledger, its agent, on the recording in place of models.
 """
