@@ -120,7 +120,7 @@ class Dialogue:
         return self._answered(state, "repair", said)
 
     def _next(self, state: State) -> str:
-        if not state["wrong"] or state["asked"] > 1 or state["silent"]:
+        if not state["wrong"] or state["asked"] > 1:
             return "end"
         return "end" if state["put"].enough(state["found"]) else "repair"
 

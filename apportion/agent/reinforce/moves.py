@@ -5,8 +5,9 @@ It knows a space, not which step is a good one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from functools import lru_cache
 from typing import Literal
 
 from apportion.errors import GraphError
@@ -18,13 +19,24 @@ from apportion.graphs.slots import SlotStage
 from apportion.graphs.space import SearchSpace
 
 Kind = Literal["wider", "thinner", "deeper", "shallower", "model", "role", "samples", "edge", "less edges"]
+LEAVING: frozenset[Kind] = frozenset(("thinner", "shallower", "less edges"))
+"""Steps that leave something out."""
 NEW = "new"
 
 
-def moves(space: SearchSpace, graph: Graph) -> dict[str, tuple[Kind, Graph, dict[str, Value]]]:
-    """Every graph of the space one step away: by its key, what the step is, the graph and its parameters."""
+@lru_cache(maxsize=4096)  # an agent looks at the steps from the best graphs again and again
+def moves(
+    space: SearchSpace, graph: Graph, kinds: frozenset[Kind] | None = None
+) -> Mapping[str, tuple[Kind, Graph, Mapping[str, Value]]]:
+    """Every graph of the space one step away: by its key, what the step is, the graph and its parameters.
+
+    Args:
+        kinds: of steps that are looked at; None for all.
+    """
     found: dict[str, tuple[Kind, Graph, dict[str, Value]]] = {}
-    for kind, nodes in _steps(space, graph):
+    for kind, nodes in _steps(space, graph, LEAVING if kinds is not None and kinds <= LEAVING else None):
+        if kinds is not None and kind not in kinds:
+            continue
         try:
             params = space.params(space.arranged(Graph(nodes)))
         except GraphError:
@@ -47,8 +59,8 @@ def _longest(nodes: Iterable[Node]) -> int:
     return max(level.values())
 
 
-def _steps(space: SearchSpace, graph: Graph) -> Iterator[tuple[Kind, tuple[Node, ...]]]:
-    for stage in space.stages:
+def _steps(space: SearchSpace, graph: Graph, only: frozenset[Kind] | None) -> Iterator[tuple[Kind, tuple[Node, ...]]]:
+    for stage in space.stages if only is None else ():
         if isinstance(stage, SlotStage):
             nodes = [node for node in graph.nodes if node.stage == stage.name]
             yield from _in_stage(stage, graph, nodes)

@@ -35,9 +35,9 @@ BY_INSIGHT: Mapping[int, tuple[Kind, ...]] = {
     2: ("wider", "deeper", "thinner", "shallower"),
     3: ("wider", "deeper", "thinner", "shallower"),
 }
-OPPOSITE: Mapping[str, str] = {"wider": "shallower", "deeper": "thinner"}
+OPPOSITE: Mapping[Kind, Kind] = {"wider": "shallower", "deeper": "thinner"}
 
-Step = tuple[tuple[Kind, ...], Graph, dict[str, Value]]
+Step = tuple[tuple[Kind, ...], Graph, Mapping[str, Value]]
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,7 @@ def _mixes(brief: Brief, rng: random.Random) -> list[Mix]:
     if 1 not in brief.insights:
         return rng.sample(list(brief.mixes), min(2, len(brief.mixes)))
     scores = next((own.means for own in brief.findings if own.insight == 1), {})
-    plain = [mix for mix in brief.mixes if all(len(own) == 1 for own in mix.values())]
-    first = max(plain or list(brief.mixes), key=lambda mix: fmean(_score(mix, scores)))
+    first = max(brief.mixes, key=lambda mix: (fmean(_score(mix, scores)), -sum(map(len, mix.values()))))
     even = min(brief.mixes, key=lambda mix: (-sum(map(len, mix.values())), _spread(mix)))
     return [first, even]
 
@@ -102,8 +101,8 @@ def _steps(brief: Brief, parent: Tried) -> list[Step]:
     if 3 in brief.insights:
         for kind, built, _ in one.values():
             if kind in OPPOSITE:
-                second = moves(brief.space, built).values()
-                found += [((kind, k), b, p) for k, b, p in second if k == OPPOSITE[kind]]
+                second = moves(brief.space, built, frozenset((OPPOSITE[kind],))).values()
+                found += [((kind, k), b, p) for k, b, p in second]
     if brief.roles:
         return found
     most = _recast(brief.space, parent.params)
