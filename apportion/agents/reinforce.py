@@ -109,7 +109,8 @@ def sampler(
     objective = Objective(spec.objectives[0].metric, maximize=spec.objectives[0].maximize is not None)
     probe = BenchmarkProbe(benchmark, space, objective, loop)
     terms = _terms(spec, benchmark.on_paper, prices, budget)
-    return AgentReinforceSampler(space, agent, terms, spec.seed, settings(spec, knowledge), probe, nudges)
+    names = [own.metric for own in spec.objectives]
+    return AgentReinforceSampler(space, agent, terms, spec.seed, settings(spec, knowledge), probe, nudges, names)
 
 
 def _agent(spec: TaskSpec, dispatcher: Dispatcher, loop: asyncio.AbstractEventLoop) -> Agent[Brief]:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 
 from apportion.errors import GraphError
 from apportion.graphs.parameters import Params, Value
+from apportion.graphs.pruning import cast
 from apportion.graphs.slots import ABSENT, YES, SlotStage
 from apportion.graphs.space import SearchSpace, few
 
@@ -65,7 +66,7 @@ def to_lines(space: SearchSpace, params: Params) -> list[str]:
 def from_lines(space: SearchSpace, lines: Iterable[str]) -> dict[str, Value]:
     """Parameters of the graph that the lines describe; `to_lines` is the inverse.
 
-    A slot without a line is not there. What a line leaves out has its first value, as far as there is a choice.
+    A slot without a line is not there. What a line leaves out has its first value, a role the first that it can play.
 
     Raises:
         GraphError: a line is none, or there is no such graph in the space: which, and why.
@@ -87,8 +88,12 @@ def from_lines(space: SearchSpace, lines: Iterable[str]) -> dict[str, Value]:
         if ABSENT in space.parameters[name].values:
             params[name] = ABSENT
     params |= given
-    space.build(params)
-    return params
+    fitted = cast(space, params)
+    roles = [name for name in given if name.endswith(".role")]
+    if any(fitted[name] != given[name] for name in roles):
+        fitted = params  # which says what is wrong with it
+    space.build(fitted)
+    return fitted
 
 
 def _entries(space: SearchSpace, head: str, row: Row, rest: str) -> Iterator[tuple[str, Value]]:

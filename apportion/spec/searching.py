@@ -90,7 +90,9 @@ class AgentSpec(Model):
         default=None, description="Earlier trials that the agent is shown; default some, for llm_zero_shot none."
     )
     memory_tokens: Count | None = Field(
-        default=None, description="Tokens that the trials it is shown may take, of memory some; default 700."
+        default=None,
+        description="Tokens that the trials it is shown may take, of memory some; default 700, where it wires slots "
+        "1200.",
     )
     update: Literal["text", "gradient", "both", "alternating"] | None = Field(
         default=None,

@@ -136,10 +136,12 @@ class History:
     Attributes:
         tried: in order, baselines of the space included.
         asked: by round, in order; the first is that before the first batch.
+        objectives: what the values of trials are, with the direction in which they are better.
     """
 
     tried: Sequence[Tried]
     asked: Sequence[Asked]
+    objectives: Sequence[str] = ("score (higher is better)",)
 
     @property
     def measured(self) -> list[tuple[Tried, float]]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from apportion.agent.reinforce.reply import first_roles
 from apportion.agent.reinforce.settings import Settings
 from apportion.graphs.parameters import Params, Value
 from apportion.graphs.probabilistic import ProbabilisticGraph
@@ -151,8 +152,8 @@ def correlation(one: Tensor, other: Tensor) -> float:
 
 def _first_roles(distribution: ProbabilisticGraph) -> dict[str, dict[Value, float]]:
     """Each slot plays the first role that it may, and nothing else."""
-    found: dict[str, dict[Value, float]] = {}
-    for name, parameter in distribution.space.parameters.items():
-        if name.endswith(".role"):
-            found[name] = {value: float(place == 0) for place, value in enumerate(parameter.values)}
-    return found
+    parameters = distribution.space.parameters
+    return {
+        name: {value: float(value == first) for value in parameters[name].values}
+        for name, first in first_roles(distribution.space).items()
+    }

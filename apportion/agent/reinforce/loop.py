@@ -180,20 +180,15 @@ class Loop:
         lines = [] if best is None else [f"The best so far is trial {best.number}."]
         if batch:
             top = max(batch, key=lambda own: own[1])[0]
-            lines.append(f"Of the last {len(batch)} trials {top.number} did best.")
-            for own, _ in batch:
-                if own.proposal is not None and own.proposal.expected is not None and own.values:
-                    expected = own.proposal.expected
-                    lines.append(
-                        f"Of trial {own.number}, yours, you expected {expected:.3g}; it scored {own.values[0]:.3g}."
-                    )
+            lines.append(f"Of the last batch trial {top.number} did best.")
+            lines += [line for own, _ in batch if (line := _foretold(own))]
             credit = self.probe.credit(top.graph) if self.settings.credit and self.probe is not None else None
             if credit is not None:
                 lines.append(f"What the parts of trial {top.number} did:\n{told(credit)}")
         if history.asked and (last := history.asked[-1]).cut:
             lines.append(f"Your last graph was cut to what can be paid: {last.cut}.")
-        if history.asked and (refused := history.asked[-1].refused):
-            lines.append(f"Of your last reply could not be used: {refused[0]}")
+        if history.asked and (last := history.asked[-1]).refused and not (last.table and last.graph):
+            lines.append(f"Of your last reply could not be used: {last.refused[0]}")
         return "\n".join(lines)
 
     def _brief(
@@ -218,10 +213,10 @@ class Loop:
 
 def _foretold(tried: Tried) -> str:
     """What the agent expected of its own graph, and what came of it; empty for other graphs."""
-    if tried.proposal is None or tried.proposal.expected is None:
+    if tried.proposal is None or tried.proposal.expected is None or not tried.values:
         return ""
-    expected, scored = tried.proposal.expected, abs(tried.values[0])
-    return f"Of trial {tried.number}, which is yours, you expected {expected:.3g}; it scored {scored:.3g}."
+    expected, scored = tried.proposal.expected, tried.values[0]
+    return f"Of trial {tried.number}, yours, you expected {expected:.3g}; it scored {scored:.3g}."
 
 
 def _whole(answer: Answer) -> bool:

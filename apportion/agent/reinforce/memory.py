@@ -24,7 +24,7 @@ def remembered(history: History, space: SearchSpace, unit: str, tokens: int) -> 
     if not history.tried:
         return ""
     best = sorted(history.tried, key=lambda own: (own.utility is None, -(own.utility or 0.0)))
-    rows = {own.number: _row(own, space) for own in history.tried}
+    rows = {own.number: _row(own, space, len(history.objectives)) for own in history.tried}
     kept: dict[int, str] = {}
     room = tokens * BYTES_PER_TOKEN
     for own in _once([*best[:FIRST], *history.batch, *best]):
@@ -33,7 +33,10 @@ def remembered(history: History, space: SearchSpace, unit: str, tokens: int) -> 
             break
         kept[own.number] = rows[own.number]
     left = len(rows) - len(kept)
-    lines = [f"trial | score | cost in {unit} | graph", *(kept[number] for number in sorted(kept))]
+    lines = [
+        f"trial | {' | '.join(history.objectives)} | cost in {unit} | graph",
+        *(kept[number] for number in sorted(kept)),
+    ]
     return "\n".join([*lines, f"({left} more are left out)"] if left else lines)
 
 
@@ -41,7 +44,7 @@ def _once(tried: Sequence[Tried]) -> list[Tried]:
     return list({own.number: own for own in tried}.values())
 
 
-def _row(tried: Tried, space: SearchSpace) -> str:
-    score = "not measured" if not tried.values else " ".join(f"{value:.4g}" for value in tried.values)
+def _row(tried: Tried, space: SearchSpace, objectives: int) -> str:
+    values = [f"{value:.4g}" for value in tried.values] or ["not measured"] * objectives
     cost = "?" if tried.cost is None else f"{tried.cost:.4g}"
-    return f"{tried.number} | {score} | {cost} | {' / '.join(to_lines(space, tried.params))}"
+    return f"{tried.number} | {' | '.join(values)} | {cost} | {' / '.join(to_lines(space, tried.params))}"

@@ -73,7 +73,7 @@ def update(of_task: str, brief: Brief, trials: str, feedback: str, table: str) -
     context = sections(
         of_task,
         _insights(brief.insights, brief.findings),
-        f"Trials so far (the higher the score, the better):\n{trials}" if trials else "",
+        f"Trials so far:\n{trials}" if trials else "",
         feedback,
     )
     roles = "" if brief.roles else "\n- Leave roles as they are."

@@ -17,6 +17,7 @@ from apportion.graphs.notation import from_lines
 from apportion.graphs.parameters import Value
 from apportion.graphs.probabilistic import from_table
 from apportion.graphs.probabilistic.projection import Trimmed, trim
+from apportion.graphs.pruning import cast
 from apportion.graphs.slots import SlotStage
 from apportion.graphs.space import SearchSpace
 
@@ -128,7 +129,10 @@ def _graph(said: object, brief: Brief, wrong: list[str]) -> Answer | None:
     if not lines:
         return None
     try:
-        graph = brief.space.build(from_lines(brief.space, lines))
+        params = from_lines(brief.space, lines)
+        if not brief.roles:
+            params = cast(brief.space, {**params, **first_roles(brief.space)})
+        graph = brief.space.build(params)
         trimmed = trimmed_to(brief.space, brief.terms, graph)
         if trimmed.graph.key in {tried.graph.key for tried in brief.history.tried}:
             after = f" when it is cut to what can be paid ({_cut(trimmed)})" if trimmed.removed else ""
@@ -137,6 +141,11 @@ def _graph(said: object, brief: Brief, wrong: list[str]) -> Answer | None:
     except GraphError as error:
         wrong.append(f"graph: {error}")
         return None
+
+
+def first_roles(space: SearchSpace) -> dict[str, Value]:
+    """Each slot plays the first role that it may."""
+    return {name: parameter.values[0] for name, parameter in space.parameters.items() if name.endswith(".role")}
 
 
 def trimmed_to(space: SearchSpace, terms: Terms, graph: Graph) -> Trimmed:

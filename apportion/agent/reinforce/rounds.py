@@ -6,10 +6,11 @@ It needs neither a distribution nor an agent.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
 from apportion.agent.reinforce.history import Asked, History, Proposal, Tried
@@ -19,9 +20,6 @@ from apportion.graphs.space import SearchSpace
 from apportion.search.engine import NUMBER
 from apportion.search.reinforce.settings import Settings as Numeric
 from apportion.search.utility import utility
-
-if TYPE_CHECKING:
-    from optuna.study import StudyDirection
 
 PROPOSAL, ASKED = "agent_reinforce:proposal", "agent_reinforce:asked"
 """Where a trial keeps where it came from, and the first of a batch what was asked before it."""
@@ -33,8 +31,13 @@ def history(
     directions: Sequence[StudyDirection],
     numeric: Numeric,
     cost: Callable[[Graph], float | None],
+    names: Sequence[str] = (),
 ) -> History:
-    """What a study knows, as an agent remembers it; trials of nobody's space are left out."""
+    """What a study knows, as an agent remembers it; trials of nobody's space are left out.
+
+    Args:
+        names: of the objectives, where they have any.
+    """
     seen = [trial for trial in rounds.trials if trial.values is not None]
     tried: list[Tried] = []
     for trial in rounds.trials:
@@ -46,7 +49,13 @@ def history(
             number = trial.user_attrs.get(NUMBER, trial.number)
             proposal = proposal_of(trial) if PROPOSAL in trial.system_attrs else None
             tried.append(Tried(number, graph, trial.params, trial.values or (), own, cost(graph), proposal))
-    return History(tried, rounds.asked)
+    return History(tried, rounds.asked, [*_objectives(directions, names)])
+
+
+def _objectives(directions: Sequence[StudyDirection], names: Sequence[str]) -> Iterator[str]:
+    for place, direction in enumerate(directions):
+        name = names[place] if names else f"objective {place + 1}" if place else "score"
+        yield f"{name} ({'higher' if direction == StudyDirection.MAXIMIZE else 'lower'} is better)"
 
 
 @dataclass

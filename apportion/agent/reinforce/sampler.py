@@ -50,6 +50,7 @@ class AgentReinforceSampler(BaseSampler):
         terms: what an answer costs, and may.
         probe: what few examples give; without one, mixes are taken as they are named, and nothing is swept.
         nudges: what the person in charge has said meanwhile; pins mean nothing here.
+        objectives: names of the study's objectives, for the agent.
 
     Attributes:
         distribution: as it is after the trials that were folded last.
@@ -67,6 +68,7 @@ class AgentReinforceSampler(BaseSampler):
         settings: Settings = Settings(),  # noqa: B008 - frozen
         probe: Probe | None = None,
         nudges: Sequence[Nudge] = (),
+        objectives: Sequence[str] = (),
     ) -> None:
         if not any(isinstance(stage, SlotStage) for stage in space.stages):
             raise GraphError(
@@ -74,6 +76,7 @@ class AgentReinforceSampler(BaseSampler):
                 "search with agenttts."
             )
         self._space, self._terms, self._seed, self._settings, self._nudges = space, terms, seed, settings, nudges
+        self._objectives = objectives
         purse = terms.purse
         self.distribution = ProbabilisticGraph(space, purse.prices if purse.budget else None, purse.budget)
         self._learner = Learner(self.distribution, settings)
@@ -177,7 +180,7 @@ class AgentReinforceSampler(BaseSampler):
             self._begin(rounds.asked[0] if rounds.asked else Asked({}))
         for batch, asked in learnt[len(self._folded) :]:
             self._learn(batch, directions, asked)
-        return history(rounds, self._space, directions, self._settings.numeric, self._terms.cost)
+        return history(rounds, self._space, directions, self._settings.numeric, self._terms.cost, self._objectives)
 
     def _learn(self, batch: Sequence[FrozenTrial], directions: Sequence[StudyDirection], asked: Asked) -> None:
         seen = [trial for trial in batch if trial.values is not None]

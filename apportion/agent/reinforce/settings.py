@@ -43,7 +43,7 @@ class Settings:
     sweeps: bool = True
     roles: bool = True
     credit: bool = True
-    memory_tokens: int = 700
+    memory_tokens: int = 1200
     knowledge: str = ""
     fail_closed: bool = False
     numeric: Numeric = NUMERIC

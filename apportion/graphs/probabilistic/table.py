@@ -109,7 +109,7 @@ def _read(
     if head not in rows:
         raise GraphError(f"a line must begin with {few(rows)} and a colon, got {head!r:.60}; leave it out.")
     row = rows[head]
-    for group in rest.split(";"):
+    for group in rest.removesuffix(";").split(";"):
         key, _, entries = group.strip().partition(" ")
         if key == EDGES and row.edges:
             for to, p in _entries(entries, row.edges, f"an edge of {head}"):

@@ -1,0 +1,196 @@
+"""The tables and figures of README.md from the results of race.py, banked.py and fronts.py.
+
+python experiments/agent_reinforce/table.py race|banked|fronts [--figures]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from statistics import fmean, median
+from typing import Any
+
+import numpy as np
+
+from apportion.search.objectives import hypervolume
+from apportion.statistics import bootstrap
+
+HERE = Path(__file__).parent
+RESAMPLES = 4000
+Row = dict[str, Any]
+
+
+def rows(name: str) -> list[Row]:
+    """Results, a line each."""
+    return [json.loads(line) for line in (HERE / name).read_text().splitlines()]
+
+
+def share(values: Sequence[bool]) -> str:
+    """`12/30`."""
+    return f"{sum(values)}/{len(values)}"
+
+
+def interval(values: Sequence[float], digits: int = 3) -> str:
+    """Mean with its 95 % interval."""
+    own = bootstrap(values)
+    return f"{own.mean:.{digits}f} [{own.low:.{digits}f}, {own.high:.{digits}f}]"
+
+
+def geometric(ratios: Sequence[float], digits: int = 2) -> str:
+    """Geometric mean of ratios of paired runs, with a bootstrap interval over them."""
+    logs = np.log(np.asarray(ratios))
+    rng = np.random.default_rng(0)
+    means = logs[rng.integers(0, len(logs), (RESAMPLES, len(logs)))].mean(axis=1)
+    low, high = np.exp(np.quantile(means, [0.025, 0.975]))
+    return f"{math.exp(logs.mean()):.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+
+
+def effort(row: Row, key: str, most: float) -> float:
+    """What it took to find the best graph; what was spent in all, and at least `most`, where it was not found."""
+    return max(1e-9, float(row[key])) if row["found"] is not None else max(most, float(row[key] or 0.0))
+
+
+def race() -> None:
+    """Evaluations and FLOPs until the best graph was found, on each problem and over all."""
+    found = rows("results.jsonl")
+    cases = list(dict.fromkeys(row["case"] for row in sorted(found, key=lambda r: 0)))
+    searchers = ordered(found)
+    by: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    for row in found:
+        by[row["case"], row["searcher"]].append(row)
+    for row in found:
+        row["flops_found"] = row["flops"]
+    overall(found, searchers, cases, by)
+    print("\nFound of all runs, and median evaluations (probes counted in parts):\n")
+    print("| problem | " + " | ".join(searchers) + " |")
+    print("|---" * (len(searchers) + 1) + "|")
+    for case in cases:
+        cells = []
+        for searcher in searchers:
+            own = by[case, searcher]
+            most = own[0]["most"]
+            middle = median([row["found"] if row["found"] is not None else math.inf for row in own])
+            took = f"> {most}" if math.isinf(middle) else f"{middle:.0f}"
+            cells.append(f"{share([row['found'] is not None for row in own])}, {took}")
+        print(f"| {case} | " + " | ".join(cells) + " |")
+
+
+def overall(
+    found: Sequence[Row], searchers: Sequence[str], cases: Sequence[str], by: Mapping[tuple[str, str], Sequence[Row]]
+) -> None:
+    """Each searcher against `both`, run by run: those that obey the insights, those that break one, and all."""
+    most = max(row["most"] for row in found)
+    runs = {(row["searcher"], row["case"], row["seed"]): row for row in found}
+    groups: dict[str, Callable[[str], bool]] = {
+        "all": lambda case: True,
+        "obey": lambda case: "breaks" not in case,
+        "break one": lambda case: "breaks" in case,
+    }
+    print(
+        "| searcher | found | best at the end [95 %] | last proposed | " + " | ".join(groups) + " | FLOPs | s a run |"
+    )
+    print("|---" * (len(groups) + 6) + "|")
+    for searcher in searchers:
+        own = [row for row in found if row["searcher"] == searcher]
+        cells = []
+        for inside in groups.values():
+            cells.append(ratios(runs, searcher, inside, lambda row: effort(row, "found", 2.0 * most)))
+        flops = ratios(runs, searcher, groups["all"], lambda row: float(row["flops"]))
+        print(
+            f"| {searcher} | {share([row['found'] is not None for row in own])} | "
+            f"{interval([row['best'] for row in own])} | {fmean(row['last'] for row in own):.3f} | "
+            + " | ".join(cells)
+            + f" | {flops} | {median(row['s'] for row in own):.1f} |"
+        )
+
+
+def ratios(
+    runs: Mapping[tuple[str, str, int], Row], searcher: str, inside: Callable[[str], bool], of: Callable[[Row], float]
+) -> str:
+    """Geometric mean of a searcher's effort over that of `both` with the same seed on the same problem."""
+    pairs = [
+        (of(row), of(runs["both", case, seed]))
+        for (name, case, seed), row in runs.items()
+        if name == searcher and inside(case) and ("both", case, seed) in runs
+    ]
+    return "1" if searcher == "both" else geometric([one / other for one, other in pairs])
+
+
+def ordered(found: Sequence[Row]) -> list[str]:
+    """Searchers in the order of race.py."""
+    from race import SEARCHERS
+
+    present = {row["searcher"] for row in found}
+    return [name for name in SEARCHERS if name in present]
+
+
+def fronts() -> None:
+    """Hypervolume of what each searcher measured, as a share of that of all that was measured on the problem."""
+    found = rows("fronts.jsonl")
+    points: dict[tuple[str, str], set[tuple[float, float]]] = defaultdict(set)
+    for row in found:
+        points[row["case"], row["cost"]].update((a, c) for a, c in row["measured"])
+    shares: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for row in found:
+        every = points[row["case"], row["cost"]]
+        reference = (0.0, -max(cost for _, cost in every))
+        whole, own = (hypervolume([(a, -c) for a, c in of], reference) for of in (every, row["measured"]))
+        shares[row["searcher"], row["cost"]].append(own / whole)
+    costs = sorted({cost for _, cost in shares})
+    print("| searcher | " + " | ".join(costs) + " |\n" + "|---" * (len(costs) + 1) + "|")
+    for searcher in ordered(found):
+        print(f"| {searcher} | " + " | ".join(interval(shares[searcher, cost]) for cost in costs) + " |")
+
+
+def banked() -> None:
+    """On recorded outcomes: trials and spend until the best graph within the budget was measured, and regret."""
+    found = rows("banked.jsonl")
+    truth = {own["key"]: own for own in json.loads((HERE / "local" / "graphs.json").read_text())["graphs"]}
+    within = {key: own for key, own in truth.items() if own["within"]}
+    top = max(own["search"] for own in within.values())
+    print(
+        f"{len(truth)} graphs, {len(within)} within the budget, the best of them right in {top:.3f} of the search split."
+    )
+    print("\n| searcher | found | median trials | regret after 10 | 20 | 40 | held out [95 %] | FLOPs to find |")
+    print("|---" * 8 + "|")
+    for searcher in list(dict.fromkeys(row["searcher"] for row in found)):
+        own = [row for row in found if row["searcher"] == searcher]
+        took, flops, held = [], [], []
+        regrets: dict[int, list[float]] = defaultdict(list)
+        for row in own:
+            asked, best, best_key, done = 0, 0.0, None, None
+            for told in row["trials"]:
+                asked += not told["baseline"]
+                good = told["key"] in within and told["accuracy"] is not None
+                if good and told["accuracy"] > best:
+                    best, best_key = told["accuracy"], told["key"]
+                if done is None and best >= top - 1e-9:
+                    done = (asked, told["flops"])
+                for after in (10, 20, 40):
+                    if asked == after and not told["baseline"]:
+                        regrets[after].append(top - best)
+            took.append(done[0] if done else math.inf)
+            flops.append(done[1] if done else math.inf)
+            held.append(within[best_key]["held_out"] if best_key else 0.0)
+        middle, spent = median(took), median(flops)
+        print(
+            f"| {searcher} | {share([not math.isinf(one) for one in took])} | "
+            f"{'not' if math.isinf(middle) else f'{middle:.0f}'} | "
+            + " | ".join(f"{fmean(regrets[after]):.3f}" if regrets[after] else "" for after in (10, 20, 40))
+            + f" | {interval(held)} | {'not' if math.isinf(spent) else f'{spent:.2e}'} |"
+        )
+
+
+def main() -> None:
+    """Print a table."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("table", choices=["race", "banked", "fronts"])
+    {"race": race, "banked": banked, "fronts": fronts}[parser.parse_args().table]()
+
+
+if __name__ == "__main__":
+    main()
