@@ -51,7 +51,8 @@ def nudge(
             "run with agenttts."
         )
     if notes and spec.search.agent.model is None:
-        raise ApportionError(f"a note must have a model that reads it, but code answers in {folder.path}; pin instead.")
+        remedy = "name one in search.agent" if spec.search.wires_graphs else "pin instead"
+        raise ApportionError(f"a note must have a model that reads it, but code answers in {folder.path}; {remedy}.")
     if folder.outcome is not None and folder.outcome["state"] == "done":
         raise ApportionError(f"a search that goes on can be nudged, but that in {folder.path} is done; run another.")
     before, told = earlier[-1] if earlier else Nudge(), len(told_of(folder))

@@ -1,6 +1,6 @@
 """The tables and figures of README.md from the results of race.py, banked.py and fronts.py.
 
-python experiments/agent_reinforce/table.py race|banked|fronts [--figures]
+python experiments/agent_reinforce/table.py race|classic|banked|fronts
 """
 
 from __future__ import annotations
@@ -16,8 +16,11 @@ from typing import Any
 
 import numpy as np
 
+from apportion.graphs.classics import classics
+from apportion.graphs.graph import Graph, Node
 from apportion.search.objectives import hypervolume
 from apportion.statistics import bootstrap
+from apportion.testing.pairs import pairs
 
 HERE = Path(__file__).parent
 RESAMPLES = 4000
@@ -128,6 +131,28 @@ def ordered(found: Sequence[Row]) -> list[str]:
     return [name for name in SEARCHERS if name in present]
 
 
+def classic() -> None:
+    """Accuracy of the classic graphs, each as large as the budget allows, beside the best graph's."""
+    families = ("single large", "self-consistency", "self-refine", "mixture of agents", "decider")
+    print("| problem | best | " + " | ".join(families) + " |\n" + "|---" * (len(families) + 2) + "|")
+    for case in pairs():
+        problem = case.problem
+        graphs = classics(case.space, "answer", lambda graph, of=problem: of.costs(graph)["flops"], case.budget or 0.0)
+        cells = []
+        for family in families:
+            own = [problem.strength(ended(graph)) for label, graph in graphs.items() if label.startswith(family)]
+            cells.append(f"{max(own):.3f}" if own else "")
+        print(f"| {case.name} | {problem.best:.3f} | " + " | ".join(cells) + " |")
+
+
+def ended(graph: Graph) -> Graph:
+    """With a last node of code where it ends in a call, which landscapes do not take for a slot."""
+    last = graph.output
+    if last.model is None or last.role == "decider":
+        return graph
+    return Graph((*graph.nodes, Node("answer.end", last.stage, "voter", inputs=(last.id,))))
+
+
 def fronts() -> None:
     """Hypervolume of what each searcher measured, as a share of that of all that was measured on the problem."""
     found = rows("fronts.jsonl")
@@ -152,9 +177,7 @@ def banked() -> None:
     truth = {own["key"]: own for own in json.loads((HERE / "local" / "graphs.json").read_text())["graphs"]}
     within = {key: own for key, own in truth.items() if own["within"]}
     top = max(own["search"] for own in within.values())
-    print(
-        f"{len(truth)} graphs, {len(within)} within the budget, the best of them right in {top:.3f} of the search split."
-    )
+    print(f"{len(truth)} graphs, {len(within)} within the budget, the best right in {top:.3f} of the search split.")
     print("\n| searcher | found | median trials | regret after 10 | 20 | 40 | held out [95 %] | FLOPs to find |")
     print("|---" * 8 + "|")
     for searcher in list(dict.fromkeys(row["searcher"] for row in found)):
@@ -188,8 +211,9 @@ def banked() -> None:
 def main() -> None:
     """Print a table."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("table", choices=["race", "banked", "fronts"])
-    {"race": race, "banked": banked, "fronts": fronts}[parser.parse_args().table]()
+    tables = {"race": race, "classic": classic, "banked": banked, "fronts": fronts}
+    parser.add_argument("table", choices=tables)
+    tables[parser.parse_args().table]()
 
 
 if __name__ == "__main__":
