@@ -13,7 +13,7 @@ BIN := .venv/bin
 SPEC := experiments/quickstart/task.yaml
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test check bench notebook joint race searchers agenttts agent clean
+.PHONY: demo test check bench notebook joint race searchers agenttts agent agent-reinforce clean
 
 demo: .venv/demo
 	$(BIN)/apportion models pull smollm2-135m-instruct qwen2.5-coder-0.5b-instruct
@@ -82,6 +82,13 @@ agent: .venv/test
 	$(BIN)/apportion models pull smollm2-135m-instruct qwen2.5-coder-0.5b-instruct qwen2.5-coder-1.5b-instruct
 	$(BIN)/python $(LOCAL)/race.py --record
 	$(BIN)/apportion run $(LOCAL)/task.yaml --out runs/agenttts-local
+
+GRAPHS := experiments/agent_reinforce
+agent-reinforce: .venv/test
+	$(BIN)/python $(GRAPHS)/race.py --out $(GRAPHS)/results.jsonl
+	$(BIN)/python $(GRAPHS)/fronts.py --out $(GRAPHS)/fronts.jsonl
+	$(BIN)/python $(GRAPHS)/banked.py --out $(GRAPHS)/banked.jsonl
+	for table in race classic banked fronts; do $(BIN)/python $(GRAPHS)/table.py $$table || exit; done
 
 .venv/bin/pip:
 	$(PYTHON) -m venv .venv

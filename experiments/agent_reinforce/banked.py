@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
-import multiprocessing
 import time
 import warnings
 from collections.abc import Mapping, Sequence
@@ -18,6 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import optuna
+from race import finish
 
 import apportion
 from apportion.recording.replaying import replay
@@ -90,13 +89,9 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
-    given.out.touch()
-    ended = {tuple(json.loads(line)[k] for k in KEY) for line in given.out.read_text().splitlines()}
-    jobs = [(s, n, given.most) for n in range(given.first, given.first + given.seeds) for s in given.searchers]
-    with multiprocessing.get_context("spawn").Pool(given.workers) as pool, given.out.open("a") as out:
-        for result in pool.imap_unordered(run, [job for job in jobs if job not in ended]):
-            out.write(json.dumps(result) + "\n")
-            out.flush()
+    seeds = range(given.first, given.first + given.seeds)
+    jobs = [(s, n, given.most) for n in seeds for s in given.searchers]
+    finish(jobs, run, KEY, given.out, given.workers)
 
 
 if __name__ == "__main__":

@@ -9,14 +9,12 @@ problem, as a share of that of all graphs that all searchers with all seeds meas
 from __future__ import annotations
 
 import argparse
-import json
-import multiprocessing
 import warnings
 from pathlib import Path
 
 import optuna
 from optuna.trial import TrialState
-from race import ASKS_PER_EVALUATION, EXAMPLES, REPEATS_IN_A_ROW, SEARCHERS, Lab
+from race import ASKS_PER_EVALUATION, EXAMPLES, REPEATS_IN_A_ROW, SEARCHERS, Lab, finish
 
 from apportion.errors import GraphError
 from apportion.testing.pairs import pairs
@@ -72,15 +70,9 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
-    given.out.touch()
-    ended = {tuple(json.loads(line)[k] for k in KEY) for line in given.out.read_text().splitlines()}
     seeds = range(given.first, given.first + given.seeds)
     jobs = [(c, s, n, given.most, m) for n in seeds for c in given.cases for m in given.costs for s in given.searchers]
-    left = [job for job in jobs if job not in ended]
-    with multiprocessing.get_context("spawn").Pool(given.workers) as pool, given.out.open("a") as out:
-        for result in pool.imap_unordered(run, left):
-            out.write(json.dumps(result) + "\n")
-            out.flush()
+    finish(jobs, run, KEY, given.out, given.workers)
 
 
 if __name__ == "__main__":

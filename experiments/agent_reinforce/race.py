@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import optuna
 from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
@@ -193,6 +194,22 @@ def run(job: tuple[str, str, int, int]) -> dict[str, object]:
     }
 
 
+def finish(
+    jobs: Sequence[tuple[object, ...]],
+    run: Callable[[Any], dict[str, object]],
+    key: Sequence[str],
+    out: Path,
+    workers: int,
+) -> None:
+    """Run what of some jobs is not among the results yet, and append theirs, a line each."""
+    out.touch()
+    ended = {tuple(json.loads(line)[k] for k in key) for line in out.read_text().splitlines()}
+    with multiprocessing.get_context("spawn").Pool(workers) as pool, out.open("a") as lines:
+        for result in pool.imap_unordered(run, [job for job in jobs if job not in ended]):
+            lines.write(json.dumps(result) + "\n")
+            lines.flush()
+
+
 def main() -> None:
     """Run what is left to run and append the results, a line each."""
     parser = argparse.ArgumentParser()
@@ -204,15 +221,9 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
-    given.out.touch()
-    ended = {tuple(json.loads(line)[k] for k in KEY) for line in given.out.read_text().splitlines()}
     seeds = range(given.first, given.first + given.seeds)
     jobs = [(c, s, seed, given.most) for seed in seeds for c in given.cases for s in given.searchers]
-    left = [job for job in jobs if job not in ended]
-    with multiprocessing.get_context("spawn").Pool(given.workers) as pool, given.out.open("a") as out:
-        for result in pool.imap_unordered(run, left):
-            out.write(json.dumps(result) + "\n")
-            out.flush()
+    finish(jobs, run, KEY, given.out, given.workers)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import json
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -74,19 +75,25 @@ def write(
     return path
 
 
-def planner_process(log: Path, reply_ms: float = 0.0) -> contextlib.AbstractContextManager[str]:
-    """The URL of the server in a process of its own."""
-    return server_process("--reply-ms", str(reply_ms), log=log, module="tests.agent.planner")
+def planner_process(log: Path, reply_ms: float = 0.0, module: str = __name__) -> contextlib.AbstractContextManager[str]:
+    """The URL of a planner's server in a process of its own, which logs what it was asked."""
+    return server_process("--reply-ms", str(reply_ms), log=log, module=module)
 
 
-async def _serve(arguments: argparse.Namespace) -> None:
-    async with MockServer(reply=reply, reply_ms=arguments.reply_ms, log=arguments.log) as server:
-        print(server.url, flush=True)
-        await asyncio.get_running_loop().create_future()
-
-
-if __name__ == "__main__":
+def serve(reply: Callable[[dict[str, Any]], str]) -> None:
+    """Serve for good, as the command line says; the URL is printed."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--log", type=Path)
     parser.add_argument("--reply-ms", type=float)
-    asyncio.run(_serve(parser.parse_args()))
+    given = parser.parse_args()
+
+    async def work() -> None:
+        async with MockServer(reply=reply, reply_ms=given.reply_ms, log=given.log) as server:
+            print(server.url, flush=True)
+            await asyncio.get_running_loop().create_future()
+
+    asyncio.run(work())
+
+
+if __name__ == "__main__":
+    serve(reply)

@@ -5,21 +5,16 @@ python -m tests.agent.reinforce.planner --log billed.jsonl --reply-ms 100
 
 from __future__ import annotations
 
-import argparse
-import asyncio
 import contextlib
 import json
 import random
 from pathlib import Path
 from typing import Any
 
-from apportion.testing.server import MockServer, hashed_reply
-from tests.support import Task, server_process, write_task
+from apportion.testing.server import hashed_reply
+from tests.agent import planner as agent
+from tests.support import Task, write_task
 
-PLANNER = (
-    "  planner: {{endpoint: {url}, model: planner, parameters: 1e12, price: {{prompt: 1, completion: 4}}, seeds: true,"
-    " timeout_s: {timeout_s}, json_schema: true}}\n"
-)
 TEMPLATES = "    templates: [single, vote, fuse]\n    samples: [1, 3]\n    max_tokens: 16\nevaluators"
 SLOTS = "    slots: 3\n    roles: [refiner, fuser]\n    final: [voter, decider]\n    max_tokens: 16\nevaluators"
 BUDGET = "budget: {{flops: {flops}}}\nlimits:"
@@ -55,35 +50,28 @@ def reply(body: dict[str, Any]) -> str:
 
 
 def write(
-    folder: Path, url: str, planner: str, agent: str = "", trials: int = 7, timeout_s: float = 5.0, flops: str = "4e12"
+    folder: Path, url: str, planner: str, keys: str = "", trials: int = 7, timeout_s: float = 5.0, flops: str = "4e12"
 ) -> Path:
     """Write the small task, its last stage of slots, with a planner that an agent's search asks.
 
     Args:
         planner: URL of its server.
-        agent: further keys of `search.agent`.
+        keys: further ones of `search.agent`.
     """
     path = write_task(folder, url, Task(trials=trials, sampler="agent_reinforce"))
-    text = path.read_text().replace("data: {path", PLANNER.format(url=planner, timeout_s=timeout_s) + "data: {path")
+    text = path.read_text().replace(
+        "data: {path", agent.PLANNER.format(url=planner, timeout_s=timeout_s) + "data: {path"
+    )
     text = text.replace(TEMPLATES, SLOTS).replace("limits:", BUDGET.format(flops=flops))
-    text = text.replace("finalists: 2}", f"finalists: 2, agent: {{model: planner, batch: 2{agent}}}}}")
+    text = text.replace("finalists: 2}", f"finalists: 2, agent: {{model: planner, batch: 2{keys}}}}}")
     path.write_text(text)
     return path
 
 
 def planner_process(log: Path, reply_ms: float = 0.0) -> contextlib.AbstractContextManager[str]:
     """The URL of the server in a process of its own."""
-    return server_process("--reply-ms", str(reply_ms), log=log, module="tests.agent.reinforce.planner")
-
-
-async def _serve(arguments: argparse.Namespace) -> None:
-    async with MockServer(reply=reply, reply_ms=arguments.reply_ms, log=arguments.log) as server:
-        print(server.url, flush=True)
-        await asyncio.get_running_loop().create_future()
+    return agent.planner_process(log, reply_ms, __name__)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--log", type=Path)
-    parser.add_argument("--reply-ms", type=float)
-    asyncio.run(_serve(parser.parse_args()))
+    agent.serve(reply)
