@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from apportion.agent.reinforce.reply import first_roles
+from apportion.agent.reinforce.reply import first_roles, only
 from apportion.agent.reinforce.settings import Settings
 from apportion.graphs.parameters import Params, Value
 from apportion.graphs.probabilistic import ProbabilisticGraph
@@ -50,7 +50,8 @@ class Learner:
         self.distribution = distribution
         self._settings = settings
         self._policy = Policy(distribution, settings.numeric, sparse(distribution.space, settings.numeric))
-        self._frozen = {} if settings.roles else _first_roles(distribution)
+        space = distribution.space
+        self._frozen = {} if settings.roles else only(space, first_roles(space))
         self.start_over({})
 
     def start_over(self, placed: Probabilities) -> None:
@@ -78,10 +79,9 @@ class Learner:
         batch = self._drawable(batch)
         self._judge(batch)
         before = self._policy.logits
-        by_gradient = before if update == "text" or not batch else self._stepped(batch)
-        by_text = None if update == "gradient" or not table else self._tabled(before, table)
-        if update == "alternating":
-            by_gradient, by_text = (by_gradient, None) if self._steps % 2 else (before, by_text)
+        turn = update if update != "alternating" else "gradient" if self._steps % 2 or not table else "text"
+        by_gradient = before if turn == "text" or not batch else self._stepped(batch)
+        by_text = None if turn == "gradient" or not table else self._tabled(before, table)
         moved = by_gradient
         if by_text is not None:
             weight = self.weight if update == "both" else 1.0
@@ -148,12 +148,3 @@ def correlation(one: Tensor, other: Tensor) -> float:
     a, b = one - one.mean(), other - other.mean()
     norm = float(a.norm() * b.norm())
     return float(a @ b) / norm if norm > 1e-12 else 0.0
-
-
-def _first_roles(distribution: ProbabilisticGraph) -> dict[str, dict[Value, float]]:
-    """Each slot plays the first role that it may, and nothing else."""
-    parameters = distribution.space.parameters
-    return {
-        name: {value: float(value == first) for value in parameters[name].values}
-        for name, first in first_roles(distribution.space).items()
-    }

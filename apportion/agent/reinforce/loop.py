@@ -21,7 +21,7 @@ from apportion.agent.reinforce.memory import remembered
 from apportion.agent.reinforce.mixes import Mix, mixes, placed, shown, variants
 from apportion.agent.reinforce.pretest import raced
 from apportion.agent.reinforce.probe import Probe
-from apportion.agent.reinforce.reply import Answer, answer_of, mixes_of
+from apportion.agent.reinforce.reply import Answer, answer_of, first_roles, mixes_of, only
 from apportion.agent.reinforce.settings import Settings
 from apportion.agent.reinforce.sweeps import Sweeps, sweep
 from apportion.errors import AgentError
@@ -167,6 +167,8 @@ class Loop:
         before = distribution.logits.detach().clone()
         distribution.set_logits(torch.zeros_like(before))
         distribution.set_probabilities({**even, **placed(self.space, self.terms.purse, mix, sure=1.0)})
+        if not self.settings.roles:
+            distribution.set_probabilities(only(self.space, first_roles(self.space)))
         generator = torch.Generator().manual_seed(self.seed * STRIDE + place)
         with torch.no_grad():
             (params,) = distribution.params(distribution.sample(1, generator))

@@ -148,6 +148,13 @@ def first_roles(space: SearchSpace) -> dict[str, Value]:
     return {name: parameter.values[0] for name, parameter in space.parameters.items() if name.endswith(".role")}
 
 
+def only(space: SearchSpace, values: Mapping[str, Value]) -> dict[str, dict[Value, float]]:
+    """Probabilities of parameters that have one value and no other."""
+    return {
+        name: {value: float(value == own) for value in space.parameters[name].values} for name, own in values.items()
+    }
+
+
 def trimmed_to(space: SearchSpace, terms: Terms, graph: Graph) -> Trimmed:
     """A graph cut down to the budget, as far as costs are known.
 

@@ -21,6 +21,9 @@ from apportion.search.engine import NUMBER
 from apportion.search.reinforce.settings import Settings as Numeric
 from apportion.search.utility import utility
 
+Ended = tuple[tuple[int, tuple[float, ...]], ...]
+"""Trials by number, with their values."""
+
 PROPOSAL, ASKED = "agent_reinforce:proposal", "agent_reinforce:asked"
 """Where a trial keeps where it came from, and the first of a batch what was asked before it."""
 
@@ -92,9 +95,9 @@ def rounds_of(trials: Sequence[FrozenTrial]) -> Rounds:
     return found
 
 
-def ended(batch: Sequence[FrozenTrial]) -> tuple[int, ...]:
-    """Numbers of those that are over."""
-    return tuple(trial.number for trial in batch if trial.state.is_finished())
+def ended(batch: Sequence[FrozenTrial]) -> Ended:
+    """Those of a batch that are over."""
+    return tuple((trial.number, tuple(trial.values or ())) for trial in batch if trial.state.is_finished())
 
 
 def proposal_of(trial: FrozenTrial) -> Proposal:

@@ -22,7 +22,7 @@ from apportion.agent.reinforce.learner import Learner, Learnt
 from apportion.agent.reinforce.loop import STRIDE, Loop
 from apportion.agent.reinforce.mixes import placed
 from apportion.agent.reinforce.probe import Probe
-from apportion.agent.reinforce.rounds import ASKED, PROPOSAL, Rounds, ended, history, proposal_of, rounds_of
+from apportion.agent.reinforce.rounds import ASKED, PROPOSAL, Ended, Rounds, ended, history, proposal_of, rounds_of
 from apportion.agent.reinforce.settings import Settings
 from apportion.errors import GraphError
 from apportion.graphs.parameters import Value
@@ -82,7 +82,7 @@ class AgentReinforceSampler(BaseSampler):
         self._learner = Learner(self.distribution, settings)
         self._loop = Loop(space, terms, agent, settings, probe, seed)
         self._parameters = space.distributions()
-        self._folded: list[tuple[int, ...]] = []
+        self._folded: list[Ended] = []
 
     @property
     def weight(self) -> float:
@@ -139,8 +139,8 @@ class AgentReinforceSampler(BaseSampler):
             asked = Asked({})
             if self._asks(number):
                 asked = self._loop.round(self.distribution, known_of, findings, number, notes)
-            self._learn(rounds.batches[-1], directions, asked)
-            asked = replace(asked, weight=self._learner.weight)
+            self._learn(rounds, len(rounds.batches) - 1, directions, asked)
+            asked = replace(asked, weight=self._learner.weight if self._settings.update == "both" else None)
         latest = asked or rounds.asked[-1]
         known = {tried.graph.key for tried in known_of.tried}
         if latest.graph and not own and self._space.build(latest.params).key not in known:
@@ -178,13 +178,18 @@ class AgentReinforceSampler(BaseSampler):
         learnt = list(zip(rounds.batches, rounds.asked[1:], strict=False))
         if not self._folded or self._folded != [ended(batch) for batch, _ in learnt[: len(self._folded)]]:
             self._begin(rounds.asked[0] if rounds.asked else Asked({}))
-        for batch, asked in learnt[len(self._folded) :]:
-            self._learn(batch, directions, asked)
+        for place, (_, asked) in list(enumerate(learnt))[len(self._folded) :]:
+            self._learn(rounds, place, directions, asked)
         return history(rounds, self._space, directions, self._settings.numeric, self._terms.cost, self._objectives)
 
-    def _learn(self, batch: Sequence[FrozenTrial], directions: Sequence[StudyDirection], asked: Asked) -> None:
-        seen = [trial for trial in batch if trial.values is not None]
+    def _learn(self, rounds: Rounds, place: int, directions: Sequence[StudyDirection], asked: Asked) -> None:
+        """Learn from a batch, but for trials of which a parameter was given by the user or not asked for."""
+        batch = rounds.batches[place]
+        last = max((trial.number for trial in batch), default=-1)
+        seen = [trial for trial in rounds.trials if trial.values is not None and trial.number <= last]
         told = [trial for trial in batch if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)]
+        told = [trial for trial in told if self._parameters.keys() <= trial.params.keys()]
+        told = [trial for trial in told if "fixed_params" not in trial.system_attrs]
         numeric = self._settings.numeric
         learnt = [
             Learnt(

@@ -19,10 +19,11 @@ from apportion.agent.reinforce.brief import Brief
 from apportion.agent.reinforce.history import Tried
 from apportion.agent.reinforce.mixes import Mix
 from apportion.agent.reinforce.moves import Kind, moves
-from apportion.errors import GraphError
+from apportion.agent.reinforce.reply import first_roles
 from apportion.graphs.graph import Graph
 from apportion.graphs.notation import rows_of, to_lines
 from apportion.graphs.parameters import Params, Value
+from apportion.graphs.pruning import cast
 from apportion.graphs.slots import YES
 from apportion.graphs.space import SearchSpace
 
@@ -105,23 +106,13 @@ def _steps(brief: Brief, parent: Tried) -> list[Step]:
                 found += [((kind, k), b, p) for k, b, p in second]
     if brief.roles:
         return found
-    most = _recast(brief.space, parent.params)
-    return [own for own in found if _recast(brief.space, own[2]) <= most]
+    return [(kinds, *_in_first_roles(brief.space, params)) for kinds, _, params in found]
 
 
-def _recast(space: SearchSpace, params: Params) -> int:
-    """Places of a graph that play another role although they could play their first one."""
-    used = (name for stage in space.stages for name in stage.used(params) if name.endswith(".role"))
-    others = [name for name in used if params[name] != space.parameters[name].values[0]]
-    return sum(_builds(space, {**params, name: space.parameters[name].values[0]}) for name in others)
-
-
-def _builds(space: SearchSpace, params: Params) -> bool:
-    try:
-        space.build(params)
-    except GraphError:
-        return False
-    return True
+def _in_first_roles(space: SearchSpace, params: Params) -> tuple[Graph, dict[str, Value]]:
+    """A graph as a reply is read where roles are not searched."""
+    own = cast(space, {**params, **first_roles(space)})
+    return space.build(own), own
 
 
 def _gains(brief: Brief, parents: Sequence[Tried]) -> Mapping[Kind, list[float]]:

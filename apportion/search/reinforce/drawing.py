@@ -92,7 +92,7 @@ def candidates(
     start: Probabilities,
 ) -> list[Drawn]:
     """Draws from the distribution; if they are screened, as many from the one at the start and near the best."""
-    drawn = draw(distribution, DRAWS if screened == 1 else screened // 3, generator)
+    drawn = draw(distribution, DRAWS if screened == 1 else max(1, screened // 3), generator)
     if screened == 1 or not measured:
         return drawn
     best = max(measured, key=lambda own: own.utility).params
@@ -100,7 +100,7 @@ def candidates(
     for probabilities in (start, near(distribution, best)):
         distribution.set_logits(torch.zeros_like(settled))
         distribution.set_probabilities(probabilities)
-        drawn += draw(distribution, screened // 3, generator)
+        drawn += draw(distribution, max(1, screened // 3), generator)
     distribution.set_logits(settled)
     return drawn
 

@@ -26,7 +26,7 @@ STATES = {
     "validate": ("apportion.agent.reinforce.dialogue", "Dialogue.validate", 1),
     "repair": ("apportion.agent.reinforce.dialogue", "Dialogue.repair", 1),
     "pretest": ("apportion.agent.reinforce.loop", "raced", 1),
-    "in a pretest": ("apportion.agents.reinforce", "BenchmarkProbe.scores", 11),
+    "in a pretest": ("apportion.agent.reinforce.pretest", "_mean", 2),
     "draw": ("apportion.agent.reinforce.sampler", "AgentReinforceSampler._drawn", 1),
     "round": ("apportion.agent.reinforce.loop", "Loop.round", 1),
     "credit": ("apportion.agents.reinforce", "BenchmarkProbe.credit", 1),
