@@ -23,7 +23,7 @@ from apportion.agent.reinforce.pretest import raced
 from apportion.agent.reinforce.probe import Probe
 from apportion.agent.reinforce.reply import Answer, answer_of, first_roles, mixes_of, only
 from apportion.agent.reinforce.settings import Settings
-from apportion.agent.reinforce.sweeps import Sweeps, sweep
+from apportion.agent.reinforce.sweeps import sweep
 from apportion.errors import AgentError
 from apportion.graphs.digest import told
 from apportion.graphs.parameters import Value
@@ -59,14 +59,14 @@ class Loop:
             LimitReached: a draw that is needed may not be bought.
         """
         own = self.settings
-        swept = Sweeps((), {}, 0)
+        swept: list[Finding] = []
         if own.sweeps and self.probe is not None:
             swept = sweep(self.space, self.probe, self.terms.covers)
         if own.mix == "none":
-            return Asked({}, swept=swept.findings)
+            return Asked({}, swept=swept)
         offered = mixes(self.space, self.terms.purse, self.seed)
-        named, asked, refused = self._named(distribution, offered, swept.findings, notes)
-        return self._pretest(distribution, named, swept.findings, asked, refused)
+        named, asked, refused = self._named(distribution, offered, swept, notes)
+        return self._pretest(distribution, named, swept, asked, refused)
 
     def round(
         self,

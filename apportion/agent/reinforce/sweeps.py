@@ -26,29 +26,14 @@ CLEAR = 2.0  # standard errors by which a difference is called one
 Affordable = Callable[[Graph], bool]
 
 
-@dataclass(frozen=True)
-class Sweeps:
-    """What was found, and what it was found on.
-
-    Attributes:
-        scores: means by what the graph is, in words.
-        examples: that each was measured on.
-    """
-
-    findings: Sequence[Finding]
-    scores: Mapping[str, float]
-    examples: int
-
-
-def sweep(space: SearchSpace, probe: Probe, affordable: Affordable) -> Sweeps:
+def sweep(space: SearchSpace, probe: Probe, affordable: Affordable) -> list[Finding]:
     """Each model alone as often as can be paid, then more side by side, more in a row, and both, of the best model.
 
     Raises:
         LimitReached: a needed draw may not be bought.
     """
     lab = _Lab(space, probe, affordable)
-    found = [finding for stage in space.stages if isinstance(stage, SlotStage) for finding in _stage(lab, stage)]
-    return Sweeps(found, {name: fmean(own) for name, own in lab.seen.items() if own}, lab.examples)
+    return [finding for stage in space.stages if isinstance(stage, SlotStage) for finding in _stage(lab, stage)]
 
 
 @dataclass
@@ -123,7 +108,7 @@ def _mix(stage: SlotStage, counts: Mapping[str, int], alone: Mapping[str, Sequen
     said = ", ".join(f"{counts[model]} {model} {mean:.2f}" for model, mean in means.items())
     ranked = sorted(means, key=lambda model: -means[model])
     held = len(ranked) > 1 and clear(alone[ranked[0]], alone[ranked[-1]])
-    text = f"{stage.name}, as many side by side as can be paid: {said}."
+    text = f"{stage.name}, as many side by side as can be paid, {len(alone[ranked[0]])} examples each: {said}."
     return Finding(1, True if held else None, text, means)
 
 

@@ -23,7 +23,6 @@ from apportion.agent.reinforce.loop import Loop
 from apportion.agent.reinforce.mixes import full_up, mixes
 from apportion.agent.reinforce.reply import Answer, answer_of, mixes_of
 from apportion.agent.reinforce.settings import Settings
-from apportion.agent.reinforce.sweeps import Sweeps
 from apportion.graphs.probabilistic import ProbabilisticGraph
 from apportion.graphs.roles import ROLES
 from apportion.graphs.slots import SlotStage
@@ -34,7 +33,7 @@ from tests.agent.reinforce.test_feedback import SECRET, credit_of
 
 KEPT = Path(__file__).parent / "prompts"
 FINDINGS = (
-    Finding(1, True, "solve, as many side by side as can be paid: 4 small 0.40, 1 large 0.55."),
+    Finding(1, True, "solve, as many side by side as can be paid, 12 examples each: 4 small 0.40, 1 large 0.55."),
     Finding(2, False, "solve, large side by side: 1 0.55, 2 0.60."),
     Finding(3, None, "solve: width and depth cannot be paid together."),
     Finding(None, None, "the agent expected too much."),
@@ -89,7 +88,7 @@ def asked(name: str) -> tuple[Question[Brief], ...]:
     probe = Measures(lambda graph, place: 0.5) if case.credited or case.found else None
     loop = Loop(case.space, terms(case.space, case.budget), agent, case.settings, probe, 0)
     distribution = ProbabilisticGraph(case.space)
-    with mock.patch("apportion.agent.reinforce.loop.sweep", return_value=Sweeps(case.found, {}, 12)):
+    with mock.patch("apportion.agent.reinforce.loop.sweep", return_value=list(case.found)):
         loop.opening(distribution, case.notes)
     lines = TWO_LINES if len(case.space.stages) == 2 else wide(case.space, 2)
     trials = [tried(case.space, 0, lines, 0.25, round_=None)]
