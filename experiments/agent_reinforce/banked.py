@@ -3,28 +3,46 @@
 python experiments/agent_reinforce/banked.py --out experiments/agent_reinforce/banked.jsonl  # goes on where it stopped
 
 Each search is the study of a real task: its environment, its ledger, its agent, on the recording in place of models.
+The agent of `by a model` is a local model of 1.5B parameters, whose answers are kept in a file: with --record it is
+asked what that lacks, one search after the other.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import queue
+import threading
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import optuna
+from optuna.samplers import BaseSampler
 from race import finish
 
 import apportion
+from apportion.agent.cassette import CassetteAgent, Endpoint
+from apportion.agent.reinforce.history import Asked
+from apportion.agents.reinforce import sampler
+from apportion.envs.local import LlamaServer
+from apportion.models import locate
 from apportion.recording.replaying import replay
 from apportion.recording.table import read
+from apportion.report.wiring import wiring
+from apportion.search.samplers import Prices
+from apportion.search.study import Study
 from apportion.search.trial import Trial
 
 HERE = Path(__file__).parent / "local"
 KEY = ("searcher", "seed", "most")
+MODEL, CONTEXT = "qwen2.5-coder-1.5b-instruct", 8192
+CASSETTE = HERE / f"{MODEL}.jsonl"
+BY_MODEL = "both, by a model"
 SEARCHERS: Mapping[str, Sequence[str]] = {
     "both": ("search.sampler=agent_reinforce",),
     "text only": ("search.sampler=agent_reinforce", "search.agent.update=text"),
@@ -36,6 +54,7 @@ SEARCHERS: Mapping[str, Sequence[str]] = {
     "no mix": ("search.sampler=agent_reinforce", "search.agent.mix=none", "search.agent.sweeps=false"),
     "textgrad": ("search.sampler=textgrad",),
     "maao": ("search.sampler=maao",),
+    BY_MODEL: ("search.sampler=agent_reinforce",),
     "reinforce": ("search.sampler=reinforce",),
     "gptswarm": ("search.sampler=gptswarm",),
     "maas": ("search.sampler=maas",),
@@ -45,8 +64,12 @@ SEARCHERS: Mapping[str, Sequence[str]] = {
 }
 
 
-def run(job: tuple[str, int, int]) -> dict[str, object]:
-    """One search: what each trial gave, and what was spent by then, baselines left out of neither."""
+def run(job: tuple[str, int, int], url: str | None = None) -> dict[str, object]:
+    """One search: what each trial gave, and what was spent by then, that of the baselines included.
+
+    Args:
+        url: of the server of `by a model`; None where its answers are all in the file.
+    """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.simplefilter("ignore")
     searcher, seed, most = job
@@ -66,17 +89,57 @@ def run(job: tuple[str, int, int]) -> dict[str, object]:
                 "calls": calls, "tokens": tokens, "flops": flops,
             })  # fmt: skip
 
-        search.study.on_trial = keep
+        study, agent = search.study, CassetteAgent(CASSETTE, MODEL, Endpoint(url) if url else None)
+        if searcher == BY_MODEL:
+
+            def asking(prices: Prices, budget: float | None) -> BaseSampler:
+                return sampler(loaded.spec, study.plan.space, search.benchmark, prices, budget, (), "", agent)
+
+            study = Study(study.plan, search.benchmark, search.folder.trials, search.allowance, asking)
+        study.on_trial = keep
 
         async def go() -> None:
             try:
                 async with search.session():
-                    await search.study.search()
+                    await study.search()
+                    own = wiring(search.folder, study.plan.space, study.plan.objectives)
+                    asked.extend(own.rounds if own else ())
             finally:
                 await search.close()
 
+        asked: list[Asked] = []
         asyncio.run(go())
-    return {**dict(zip(KEY, job, strict=True)), "trials": told, "s": time.perf_counter() - started}
+    replies = {
+        "questions": sum(own.questions for own in asked),
+        "refused": sum(len(own.refused) for own in asked),
+        "tables": sum(bool(own.table) for own in asked),
+        "graphs": sum(bool(own.graph) and own.source != "pretest" for own in asked),
+        "updates": max(0, len(asked) - 1),
+        "tokens": agent.tokens,
+    }
+    return {**dict(zip(KEY, job, strict=True)), "trials": told, "replies": replies, "s": time.perf_counter() - started}
+
+
+@contextmanager
+def server(model: str) -> Iterator[str]:
+    """The URL of a local server of a model."""
+
+    async def serve() -> None:
+        own = LlamaServer(locate(model, HERE), slots=1, context=CONTEXT)
+        try:
+            urls.put(await own.start())
+            await asyncio.to_thread(done.wait)
+        finally:
+            await own.close()
+
+    urls, done = queue.Queue[str](), threading.Event()
+    thread = threading.Thread(target=lambda: asyncio.run(serve()))
+    thread.start()
+    try:
+        yield urls.get(timeout=120)
+    finally:
+        done.set()
+        thread.join()
 
 
 def main() -> None:
@@ -85,13 +148,15 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=30)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--most", type=int, default=40)
-    parser.add_argument("--searchers", nargs="*", default=list(SEARCHERS))
+    parser.add_argument("--searchers", nargs="*", default=[name for name in SEARCHERS if name != BY_MODEL])
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--record", action="store_true")
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
     seeds = range(given.first, given.first + given.seeds)
     jobs = [(s, n, given.most) for n in seeds for s in given.searchers]
-    finish(jobs, run, KEY, given.out, given.workers)
+    with server(MODEL) if given.record else nullcontext() as url:
+        finish(jobs, partial(run, url=url), KEY, given.out, 1 if url else given.workers)
 
 
 if __name__ == "__main__":
