@@ -82,7 +82,7 @@ class Wiring:
         asked = sum(own.questions for own in self.rounds)
         refused = sum(len(own.refused) for own in self.rounds)
         lines = [
-            f"Agent ({self.answered}): {max(0, len(self.rounds) - 1)} updates, {asked} questions; graphs: "
+            f"Agent ({self.answered}): {_many(max(0, len(self.rounds) - 1), 'update')}, {_many(asked, 'question')}; graphs: "
             f"{counts or 'none'}; lines of its replies that could not be used: {refused}."
         ]
         for first in self.rounds[:1]:
@@ -90,7 +90,9 @@ class Wiring:
             lines += [f"Insight {own.insight} {VERDICTS[own.held]}: {own.text}" for own in first.swept]
         weight = next((own.weight for own in reversed(self.rounds) if own.weight is not None and own.table), None)
         if weight is not None:
-            lines.append(f"By what was measured after its tables and after gradients, tables weigh {weight:.2f} of 1.")
+            lines.append(
+                f"Its tables weigh {weight:.2f}, gradients {1 - weight:.2f}, by what each foretold of the next batch."
+            )
         if self.best is not None and self.last is not None:
             lines.append(
                 f"The last graph that was proposed is trial {self.last.number} ({self.last.values[0]:.3g} "
@@ -121,5 +123,9 @@ def _pretested(asked: Asked) -> str:
     """The best of the mixes that were pretested."""
     if len(asked.pretested) < 2:
         return ""
-    best = [f"{mix} {'none' if mean is None else f'{mean:.2f}'} of {n}" for mix, mean, n in asked.pretested]
-    return f" (pretested: {'; '.join(best[:MOST_PRETESTED])}{' …' if len(best) > MOST_PRETESTED else ''})"
+    own = [f"{mix} scored {'none' if mean is None else f'{mean:.2f}'} on {n}" for mix, mean, n in asked.pretested]
+    return f", the best of {len(own)} in the pretest ({'; '.join(own[:MOST_PRETESTED])} examples)"
+
+
+def _many(count: int, of: str) -> str:
+    return f"{count} {of}" if count == 1 else f"{count} {of}s"
