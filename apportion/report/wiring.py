@@ -79,11 +79,12 @@ class Wiring:
     def sentences(self) -> list[str]:
         """The same in sentences."""
         counts = ", ".join(f"{count} {SOURCES[source]}" for source, count in self.sources.items() if count)
-        asked = sum(own.questions for own in self.rounds)
+        updates = _many(max(0, len(self.rounds) - 1), "update")
+        asked = _many(sum(own.questions for own in self.rounds), "question")
         refused = sum(len(own.refused) for own in self.rounds)
         lines = [
-            f"Agent ({self.answered}): {_many(max(0, len(self.rounds) - 1), 'update')}, {_many(asked, 'question')}; graphs: "
-            f"{counts or 'none'}; lines of its replies that could not be used: {refused}."
+            f"Agent ({self.answered}): {updates}, {asked}; graphs: {counts or 'none'}; lines of its replies that could "
+            f"not be used: {refused}."
         ]
         for first in self.rounds[:1]:
             lines += [f"It began with the mix {shown(first.mix)}{_pretested(first)}."] if first.mix else []
