@@ -17,6 +17,7 @@ import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -73,7 +74,7 @@ def run(job: tuple[str, int, int], url: str | None = None) -> dict[str, object]:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.simplefilter("ignore")
     searcher, seed, most = job
-    changes = (*SEARCHERS[searcher], f"seed={seed}", f"limits.trials={most}", "objectives=[{maximize: accuracy}]")
+    changes = (*SEARCHERS[searcher], f"limits.trials={most}", "objectives=[{maximize: accuracy}]")
     loaded = apportion.load(HERE / "task.yaml", changes).loaded
     started = time.perf_counter()
     told: list[dict[str, object]] = []
@@ -89,20 +90,23 @@ def run(job: tuple[str, int, int], url: str | None = None) -> dict[str, object]:
                 "calls": calls, "tokens": tokens, "flops": flops,
             })  # fmt: skip
 
-        study, agent = search.study, CassetteAgent(CASSETTE, MODEL, Endpoint(url) if url else None)
-        if searcher == BY_MODEL:
+        # The seed of the task deals its examples into splits: only the search may have another one.
+        plan, spec = replace(search.study.plan, seed=seed), loaded.spec.model_copy(update={"seed": seed})
+        agent = CassetteAgent(CASSETTE, MODEL, Endpoint(url) if url else None)
 
-            def asking(prices: Prices, budget: float | None) -> BaseSampler:
-                return sampler(loaded.spec, study.plan.space, search.benchmark, prices, budget, (), "", agent)
+        def asking(prices: Prices, budget: float | None) -> BaseSampler:
+            own = agent if searcher == BY_MODEL else None
+            return sampler(spec, plan.space, search.benchmark, prices, budget, (), "", own)
 
-            study = Study(study.plan, search.benchmark, search.folder.trials, search.allowance, asking)
+        asks = asking if spec.search.asks_agent else None
+        study = Study(plan, search.benchmark, search.folder.trials, search.allowance, asks)
         study.on_trial = keep
 
         async def go() -> None:
             try:
                 async with search.session():
                     await study.search()
-                    own = wiring(search.folder, study.plan.space, study.plan.objectives)
+                    own = wiring(search.folder, plan.space, plan.objectives)
                     asked.extend(own.rounds if own else ())
             finally:
                 await search.close()

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+import apportion
 from apportion.graphs.classics import classics
 from apportion.graphs.graph import Graph, Node
 from apportion.search.objectives import hypervolume
@@ -174,9 +175,10 @@ def fronts() -> None:
 def banked() -> None:
     """On recorded outcomes: trials and spend until the best graph within the budget was measured, and regret."""
     found = rows("banked.jsonl")
-    truth = {own["key"]: own for own in json.loads((HERE / "local" / "graphs.json").read_text())["graphs"]}
-    within = {key: own for key, own in truth.items() if own["within"]}
-    top = max(own["search"] for own in within.values())
+    truth = json.loads((HERE / "local" / "graphs.json").read_text())
+    bound = apportion.load(HERE / "local" / "task.yaml").loaded.spec.budget.flops
+    within = {own["key"]: own for own in truth if bound is None or own["flops"] <= bound}
+    top = max(own["search"]["accuracy"] for own in within.values())
     print(f"{len(truth)} graphs, {len(within)} within the budget, the best right in {top:.3f} of the search split.")
     print("\n| searcher | found | median trials | regret after 10 | 20 | 40 | held out [95 %] | FLOPs to find |")
     print("|---" * 8 + "|")
@@ -187,18 +189,19 @@ def banked() -> None:
         for row in own:
             asked, best, best_key, done = 0, 0.0, None, None
             for told in row["trials"]:
-                asked += not told["baseline"]
+                new = told["accuracy"] is not None and told["state"] != "repeated" and not told["baseline"]
+                asked += new
                 good = told["key"] in within and told["accuracy"] is not None
                 if good and told["accuracy"] > best:
                     best, best_key = told["accuracy"], told["key"]
                 if done is None and best >= top - 1e-9:
                     done = (asked, told["flops"])
                 for after in (10, 20, 40):
-                    if asked == after and not told["baseline"]:
+                    if asked == after and new:
                         regrets[after].append(top - best)
             took.append(done[0] if done else math.inf)
             flops.append(done[1] if done else math.inf)
-            held.append(within[best_key]["held_out"] if best_key else 0.0)
+            held.append(within[best_key]["held_out"]["accuracy"] if best_key else 0.0)
         middle, spent = median(took), median(flops)
         print(
             f"| {searcher} | {share([not math.isinf(one) for one in took])} | "

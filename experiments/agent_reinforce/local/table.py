@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -19,18 +19,52 @@ from statistics import fmean
 import apportion
 from apportion.build import space_of
 from apportion.evaluators.benchmark import Benchmark
+from apportion.evaluators.forecast import Forecast
 from apportion.graphs.classics import classics
 from apportion.graphs.graph import Graph
-from apportion.graphs.notation import to_lines
+from apportion.graphs.notation import from_lines, to_lines
 from apportion.graphs.space import SearchSpace
 from apportion.recording.replaying import benchmark
 from apportion.recording.table import Recording, read
 from apportion.spec import LoadedSpec
+from apportion.spec.paper import guessed_lengths
 from apportion.statistics import paired, summary
 
 HERE = Path(__file__).parent
 HELD_OUT = ("validation", "test")
 SHOWN = 10  # graphs of a list
+LARGE, SMALL, VOTE = "model large", "model small", "answer.final: role voter"
+ALONE = (f"answer.1: {LARGE}; to final", VOTE)
+THREE = (*(f"answer.{i}: {LARGE}; to final" for i in (1, 2, 3)), VOTE)
+CONTRASTS = {
+    "width: three large drafts, not one": (THREE, ALONE),
+    "mix: one large and two small drafts, not three large": (
+        (f"answer.1: {LARGE}; to final", *(f"answer.{i}: {SMALL}; to final" for i in (2, 3)), VOTE),
+        THREE,
+    ),
+    "depth: a large draft refined by large, not as it is": (
+        (f"answer.1: {LARGE}; to 2", f"answer.2: {LARGE}; role refiner; to final", VOTE),
+        ALONE,
+    ),
+    "depth: refined by large twice, not once": (
+        (
+            f"answer.1: {LARGE}; to 2",
+            f"answer.2: {LARGE}; role refiner; to 3",
+            f"answer.3: {LARGE}; role refiner; to final",
+            VOTE,
+        ),
+        (f"answer.1: {LARGE}; to 2", f"answer.2: {LARGE}; role refiner; to final", VOTE),
+    ),
+    "role: two large drafts read by a fuser, not by a refiner": (
+        (*(f"answer.{i}: {LARGE}; to 3" for i in (1, 2)), f"answer.3: {LARGE}; role fuser; to final", VOTE),
+        (*(f"answer.{i}: {LARGE}; to 3" for i in (1, 2)), f"answer.3: {LARGE}; role refiner; to final", VOTE),
+    ),
+    "refiner's model: a large draft refined by small, not by large": (
+        (f"answer.1: {LARGE}; to 2", f"answer.2: {SMALL}; role refiner; to final", VOTE),
+        (f"answer.1: {LARGE}; to 2", f"answer.2: {LARGE}; role refiner; to final", VOTE),
+    ),
+}
+"""Pairs of graphs that differ in one thing, in the notation of `apportion.graphs.notation`."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +113,19 @@ def space() -> SearchSpace:
     return space_of(loaded().spec)
 
 
+def forecasting() -> Benchmark:
+    """The examples on the recording, with a forecast that knows nothing yet."""
+    made = benchmark(loaded(), recording())
+    cards = {name: endpoint.card for name, endpoint in made.environment.dispatcher.endpoints.items()}
+    made.forecast = Forecast(cards, guessed_lengths(loaded().spec, loaded().rows.search))
+    return made
+
+
+def on_paper(made: Benchmark, graph: Graph) -> float:
+    """FLOPs of one answer by the forecast, as it stands."""
+    return made.on_paper(graph)["flops"] or 0.0
+
+
 async def measured(made: Benchmark, graphs: Iterable[Graph]) -> list[Row]:
     """Run graphs on every example; the benchmark's forecast learns from those of the search split."""
     return [await _measured(made, graph) for graph in graphs]
@@ -109,7 +156,7 @@ def entry(row: Row, made: Benchmark) -> Mapping[str, object]:
         "search": {"accuracy": row.accuracy, "n": len(row.search)},
         "held_out": {"accuracy": fmean(row.held_out), "n": len(row.held_out)},
         "flops": row.flops,
-        "flops_on_paper": made.on_paper(row.graph)["flops"],
+        "flops_on_paper": on_paper(made, row.graph),
     }
 
 
@@ -141,10 +188,10 @@ def listed(rows: Sequence[Row]) -> None:
 
 def by_trait(rows: Sequence[Row]) -> None:
     """Print the mean accuracy of the graphs that share a trait."""
-    traits = {
+    traits: dict[str, Callable[[Graph], int]] = {
         "large models": lambda g: sum(n.model == "large" for n in g.nodes),
         "calls": lambda g: g.calls,
-        "depth": lambda g: depth(g),
+        "depth": depth,
         "refiners": lambda g: sum(n.role == "refiner" for n in g.nodes),
         "fusers": lambda g: sum(n.role == "fuser" for n in g.nodes),
         "voters' readings": lambda g: len(g.output.inputs),
@@ -169,25 +216,24 @@ def depth(graph: Graph) -> int:
 
 def baselines(made: Benchmark, budget: float) -> dict[str, Graph]:
     """Classic graphs as large as the budget allows, and votes of as many drafts as there are slots."""
-    cost = lambda graph: made.on_paper(graph)["flops"] or 0.0  # noqa: E731
-    found = classics(space(), "answer", cost, budget)
+    found = classics(space(), "answer", lambda graph: on_paper(made, graph), budget)
     votes = {f"vote of {model} x3": space().uniform(model, "vote")[0] for model in ("small", "large")}
     return {**found, **votes}
 
 
 def main() -> None:
     """Measure, write and print."""
-    made = benchmark(loaded(), recording())
+    made = forecasting()
     began = time.perf_counter()
-    rows = asyncio.run(measured(made, (space().build(point) for point in space().grid())))
+    rows = asyncio.run(measured(made, map(space().build, space().grid())))
     took = time.perf_counter() - began
     rows.sort(key=lambda row: (-row.accuracy, row.flops, row.graph.key))
     lines = ",\n".join(json.dumps(entry(row, made)) for row in rows)
     (HERE / "graphs.json").write_text(f"[\n{lines}\n]\n", encoding="utf-8")
     missing = sum(row.missing for row in rows)
     print(f"{len(rows)} graphs measured in {took:.1f} s; {missing} draws missing.\n")
-    budget = float(loaded().spec.budget["flops"])
-    within = [row for row in rows if (made.on_paper(row.graph)["flops"] or 0.0) <= budget]
+    budget = loaded().spec.budget.flops or float("inf")
+    within = [row for row in rows if row.flops <= budget]
     print(f"{len(within)} graphs are within {budget:g} FLOPs. The best of them, and of all:\n")
     listed(within[:SHOWN])
     print()
@@ -197,6 +243,11 @@ def main() -> None:
     for label, graph in baselines(made, budget).items():
         [row] = asyncio.run(measured(made, [graph]))
         print(f"| {label} | {'not recorded' if row.missing else against(within[0], row)} |")
+    print("\n| one thing changed | search | held out | all |\n|---|---|---|---|")
+    known = {row.graph.key: row for row in rows}
+    for label, pair in CONTRASTS.items():
+        row, other = (known[space().build(from_lines(space(), lines)).key] for lines in pair)
+        print(f"| {label} | {against(row, other)} |")
 
 
 if __name__ == "__main__":
