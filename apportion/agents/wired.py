@@ -10,7 +10,6 @@ from apportion.agent.reinforce.knowledge import distilled
 from apportion.agent.reinforce.rounds import history, rounds_of
 from apportion.agent.reinforce.settings import WAYS, Settings
 from apportion.agents.costs import costs_of, priced
-from apportion.agents.told import told_of
 from apportion.graphs.space import SearchSpace
 from apportion.run import RunFolder
 from apportion.search.engine import directions, frozen
@@ -27,7 +26,7 @@ def settings(spec: TaskSpec, knowledge: str = "") -> Settings:
 
 def past(folder: RunFolder, space: SearchSpace, objectives: Sequence[Objective]) -> History:
     """What a run knows by now, whatever its sampler is."""
-    told = [frozen(trial, space, objectives) for trial in told_of(folder)]
+    told = [frozen(trial, space, objectives) for trial in folder.told() if trial.params is not None]
     known = WAYS.get(folder.spec.search.sampler, Settings()).numeric
     price = priced(folder.spec, costs_of(folder)).price
     return history(rounds_of(told), space, directions(objectives), known, price)

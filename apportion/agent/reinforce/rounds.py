@@ -49,9 +49,8 @@ def history(
             own = None
             if trial.values is not None:
                 own = utility(trial, seen, directions, numeric.penalty, numeric.weight)
-            number = trial.user_attrs.get(NUMBER, trial.number)
             proposal = proposal_of(trial) if PROPOSAL in trial.system_attrs else None
-            tried.append(Tried(number, graph, trial.params, trial.values or (), own, cost(graph), proposal))
+            tried.append(Tried(_number(trial), graph, trial.params, trial.values or (), own, cost(graph), proposal))
     return History(tried, rounds.asked, [*_objectives(directions, names)])
 
 
@@ -77,9 +76,13 @@ class Rounds:
 
 
 def rounds_of(trials: Sequence[FrozenTrial]) -> Rounds:
-    """Raises StoreError where a trial does not remember what it must."""
+    """The batches of a study, whatever the order in which its trials were told: one may have been measured anew.
+
+    Raises:
+        StoreError: a trial does not remember what it must.
+    """
     found = Rounds()
-    for trial in trials:
+    for trial in sorted(trials, key=_number):
         if trial.state.is_finished():
             found.trials.append(trial)
         if ASKED in trial.system_attrs:
@@ -88,11 +91,16 @@ def rounds_of(trials: Sequence[FrozenTrial]) -> Rounds:
         if PROPOSAL in trial.system_attrs:
             if not found.batches:
                 raise StoreError(
-                    f"a batch must remember what was asked before it, but trial {trial.number} does not; bring the "
+                    f"a batch must remember what was asked before it, but trial {_number(trial)} does not; bring the "
                     "run's store back from a copy."
                 )
             found.batches[-1].append(trial)
     return found
+
+
+def _number(trial: FrozenTrial) -> int:
+    """In the run, where that has one of its own."""
+    return int(trial.user_attrs.get(NUMBER, trial.number))
 
 
 def ended(batch: Sequence[FrozenTrial]) -> Ended:
@@ -113,7 +121,7 @@ def _mapping(trial: FrozenTrial, name: str) -> Mapping[str, Any]:
     found = trial.system_attrs[name]
     if not isinstance(found, Mapping):
         raise StoreError(
-            f"trial {trial.user_attrs.get(NUMBER, trial.number)} must remember its proposal, but remembers "
+            f"trial {_number(trial)} must remember its proposal, but remembers "
             f"{found!r:.60}; bring the run's store back from a copy."
         )
     return found
