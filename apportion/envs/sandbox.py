@@ -21,7 +21,7 @@ import signal
 import socket
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from importlib.resources import files
@@ -152,8 +152,7 @@ async def _spawned(bwrap: str, deadline_s: float, link: int) -> Process:
     # Root must become somebody else outside already: the kernel does not limit the processes of root.
     nobody = NOBODY if os.geteuid() == 0 else None
     program = (_python(), "-u", "-s", "-S", "-c", _program(), *map(str, (*limits, link)))
-    with _filter() as descriptors:
-        filtered = [word for descriptor in descriptors for word in ("--seccomp", str(descriptor))]
+    with call_filter() as (filtered, descriptors):
         return await asyncio.create_subprocess_exec(
             *(bwrap, *_walls(), *filtered, "--", *program),
             stdin=PIPE,
@@ -170,33 +169,46 @@ async def _spawned(bwrap: str, deadline_s: float, link: int) -> Process:
 
 
 @contextmanager
-def _filter() -> Iterator[list[int]]:
-    """A descriptor that the system call filter can be read from; none on a machine whose calls are not known."""
+def call_filter() -> Iterator[tuple[list[str], list[int]]]:
+    """Bubblewrap's words for the system call filter, and the descriptor that it reads the filter from.
+
+    Both are empty on a machine whose calls are not known.
+    """
     program = seccomp.program(platform.machine())
     if program is None:
-        yield []
+        yield [], []
         return
     read, write = os.pipe()
     os.write(write, program)  # at once, since a pipe holds more
     os.close(write)
     try:
-        yield [read]
+        yield ["--seccomp", str(read)], [read]
     finally:
         os.close(read)
 
 
-def _walls() -> list[str]:
-    """What bubblewrap is to deny and to show. Neither /proc nor /dev/shm, and of /dev only null."""
+def walls(environment: Mapping[str, str], shown: Sequence[str]) -> list[str]:
+    """Bubblewrap's words for what it is to deny and to show. Neither /proc nor /dev/shm, and of /dev only null.
+
+    Args:
+        environment: all of the child's.
+        shown: what it sees beside the system's libraries, in words such as `--ro-bind`.
+    """
     options = "--unshare-all --unshare-user --disable-userns --uid 65534 --gid 65534 --new-session --die-with-parent"
-    walls = [*options.split(), "--as-pid-1"]  # else bubblewrap ends before its child, and leaves it a zombie to others
-    walls += ["--cap-drop", "ALL", "--clearenv"]
-    walls += ["--setenv", "PYTHONHASHSEED", "0", "--setenv", "PYTHONSAFEPATH", "1"]  # sets have an order that repeats
+    words = [*options.split(), "--as-pid-1"]  # else bubblewrap ends before its child, and leaves it a zombie to others
+    words += ["--cap-drop", "ALL", "--clearenv"]
+    for name, value in environment.items():
+        words += ["--setenv", name, value]
     for folder in ("/lib", "/lib64", "/usr/lib", "/usr/lib64"):
-        walls += ["--ro-bind-try", folder, folder]
+        words += ["--ro-bind-try", folder, folder]
+    return [*words, "--dev-bind", "/dev/null", "/dev/null", *shown, "--remount-ro", "/"]
+
+
+def _walls() -> list[str]:
+    """Those of a program, which may write to its scratch folder."""
     python = str(SYSTEM_PYTHON if SYSTEM_PYTHON.exists() else sys.base_prefix)
-    walls += ["--ro-bind", python, python, "--dev-bind", "/dev/null", "/dev/null"]
-    walls += ["--size", str(SCRATCH_BYTES), "--tmpfs", "/tmp", "--chdir", "/tmp"]
-    return [*walls, "--remount-ro", "/"]
+    shown = ["--ro-bind", python, python, "--size", str(SCRATCH_BYTES), "--tmpfs", "/tmp", "--chdir", "/tmp"]
+    return walls({"PYTHONHASHSEED": "0", "PYTHONSAFEPATH": "1"}, shown)  # sets have an order that repeats
 
 
 def _python() -> str:
@@ -236,21 +248,27 @@ async def _watch(process: Process, scratch: int) -> None:
 
 
 def _kill(process: Process) -> None:
-    """End the sandbox: the first process of its namespace, which takes all others with it.
+    if process.returncode is None:
+        kill(process.pid)
+
+
+def kill(pid: int) -> None:
+    """End a sandbox: the first process of its namespace, which takes all others with it.
 
     Bubblewrap waits for it outside, and ends when it has buried it. While there is none, bubblewrap itself is killed:
     `--die-with-parent` alone is not enough, for there are moments in which it is not yet in force.
+
+    Args:
+        pid: of bubblewrap, the leader of a process group of its own, which has not been waited for.
     """
-    if process.returncode is not None:
-        return
     children = ""
     with suppress(OSError):
-        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text(encoding="ascii")
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii")
         for child in children.split():
             os.kill(int(child), signal.SIGKILL)
     if not children:
         with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)  # with a child that was not there a moment ago
+            os.killpg(pid, signal.SIGKILL)  # with a child that was not there a moment ago
 
 
 def _refused(found: str) -> SandboxError:

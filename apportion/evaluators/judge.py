@@ -1,8 +1,8 @@
 """Asks a judging process, which is ended and replaced where it hangs, dies or takes too much memory.
 
-It knows processes and their deaths, and not what is judged; what the child does is `judge_child`'s. No such process
-outlives this one: the child reads its pipe to the end, Linux kills it with the thread that started it, and each
-question has a bound on its time.
+It knows processes and their deaths, and not what is judged; what the child does is `judge_child`'s, and what it sees
+of the machine `judge_walls`'. No such process outlives this one: the child reads its pipe to the end, Linux kills it
+with the thread that started it, and each question has a bound on its time.
 """
 
 from __future__ import annotations
@@ -12,16 +12,18 @@ import json
 import os
 import select
 import subprocess
-import sys
 import threading
 import time
+import warnings
 import weakref
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import as_file, files
+from pathlib import Path
 from typing import Any, Final, Literal
 
 from apportion.errors import ApportionError
+from apportion.evaluators.judge_walls import Way, ways
 
 Library = Literal["math", "reasoning"]
 """Of a child; also the name of its extra."""
@@ -39,9 +41,6 @@ MOST_BYTES: Final = 1 << 24
 """Of one line from the child."""
 
 PROGRAM: Final = files("apportion.evaluators") / "judge_child.py"
-
-KEPT: Final = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "TMPDIR")
-"""Of the environment; keys of providers are none of the child's business."""
 
 
 class JudgeError(ApportionError):
@@ -85,6 +84,7 @@ class _Child:
     def __init__(self, library: Library) -> None:
         self._library = library
         self._process: subprocess.Popen[bytes] | None = None
+        self._way = Way(None)  # by which it was started
         self._heard = b""
         self._asked: bytes | None = None  # the line that is being judged
         self._killed = False
@@ -118,36 +118,43 @@ class _Child:
         with self._turn:
             if self._process is not None and (line is None or self._asked is line):
                 self._killed = True
-                self._process.kill()
+                self._way.kill(self._process)
 
     def end(self) -> None:
         """End the process and bury it. May be called twice."""
         with self._turn:
             process, self._process, self._killed = self._process, None, False
         if process is not None:
-            process.kill()
+            self._way.kill(process)
             process.communicate()  # reaps it and closes its pipes
 
     def _start(self) -> None:
-        self.end()
-        self._heard = b""
+        """Start the process in the strongest walls in which it finds its libraries.
+
+        Raises:
+            JudgeError: it does not even without walls.
+        """
+        said: object = None
         with as_file(PROGRAM) as program:
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", str(program), self._library],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                env={**_environment(), "PYTHONHASHSEED": "0", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
-                process_group=0,  # Ctrl-C is for the search
-            )
-            try:
-                said: object = self._read(START_S)
-            except (OSError, ValueError, TimeoutError) as error:
-                said = f"no word from it ({type(error).__name__})"
-        if said != "ready":
-            self.end()
-            raise JudgeError(
-                f"judging needs its libraries, but there is {said}; pip install 'apportion[{self._library}]'."
-            )
+            for way in ways():
+                said = self._started(way, program)
+                if said == "ready":
+                    return _tell(way, self._library)
+                killed = self._killed  # then it was not for its walls
+                self.end()
+                if killed:
+                    break
+        raise JudgeError(f"judging needs its libraries, but there is {said}; pip install 'apportion[{self._library}]'.")
+
+    def _started(self, way: Way, program: Path) -> object:
+        """What a new process says of itself, or why it says nothing."""
+        self.end()
+        self._heard, self._way = b"", way
+        try:
+            with way.starting(program, self._library) as self._process:
+                return self._read(START_S)
+        except (OSError, ValueError, TimeoutError) as error:
+            return f"no word from it ({type(error).__name__})"
 
     def _feed(self, line: bytes) -> None:
         assert self._process is not None and self._process.stdin is not None
@@ -177,8 +184,11 @@ class _Child:
         return json.loads(line)
 
 
-def _environment() -> dict[str, str]:
-    return {name: os.environ[name] for name in KEPT if name in os.environ}
+def _tell(way: Way, library: Library) -> None:
+    """Warn where there could be walls and are none."""
+    if way.bwrap is None and len(ways()) > 1:
+        law = f"answers are judged inside bubblewrap where it is installed, but judging {library} did not start in it"
+        warnings.warn(f"{law}; have bubblewrap 0.8 or later, and the libraries in site-packages.", stacklevel=2)
 
 
 def _end(child: _Child, thread: ThreadPoolExecutor) -> None:
