@@ -297,9 +297,9 @@ def _learnt(path: Path) -> str:
 
 
 def _timed(spec: TaskSpec) -> list[str]:
-    """Models whose speed counts: all but one that nobody but the agent asks."""
+    """Models whose speed counts: those that a stage may ask."""
     asked = {name for stage in spec.stages for name in (*stage.models, stage.scorer, *(stage.final_models or ()))}
-    return [name for name in spec.models if name in asked or name != spec.search.agent.model]
+    return [name for name in spec.models if name in asked]
 
 
 def _needs_latency(spec: TaskSpec) -> bool:

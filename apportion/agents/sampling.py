@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,8 @@ from apportion.spec import TaskSpec
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
 
+WIRED = "apportion.agents.reinforce"
+
 
 def asking(
     spec: TaskSpec, space: SearchSpace, benchmark: Benchmark, folder: RunFolder, knowledge: str
@@ -28,12 +31,14 @@ def asking(
         knowledge: of other runs, in words.
     """
     nudges = nudges_of(folder)
+    if spec.search.wires_graphs:
+        importlib.import_module(WIRED)  # which needs torch: said before anything is bought
 
     def make(prices: Prices, budget: float | None) -> BaseSampler:
         if not spec.search.wires_graphs:
             dispatcher = benchmark.environment.dispatcher
             return tts.sampler(spec, space, benchmark.on_paper, dispatcher, nudges, knowledge)
-        from apportion.agents import reinforce  # needs torch
+        from apportion.agents import reinforce
 
         return reinforce.sampler(spec, space, benchmark, prices, budget, nudges, knowledge)
 

@@ -33,6 +33,7 @@ from apportion.graphs.space import SearchSpace
 
 STRIDE = 1_000_003  # a prime, so that rounds of neighbouring seeds do not share seeds
 NAMED = 2  # mixes that are named, as in the public code of Agent-REINFORCE
+DRAWN = 32  # graphs of a mix, of which the first within the budget is tried
 PRETEST_EDGE = 0.5  # probability of an edge of a graph by which a mix is tried, as there
 
 
@@ -145,7 +146,11 @@ class Loop:
         if not tried or self.probe is None:
             first = tried[0] if tried else {}
             return Asked(first, swept=tuple(swept), questions=asked, refused=tuple(refused))
-        params = [self._random(distribution, mix, place) for place, mix in enumerate(tried)]
+        drawn = [self._random(distribution, mix, place) for place, mix in enumerate(tried)]
+        tried = [mix for mix, params in zip(tried, drawn, strict=True) if params]
+        params = [params for params in drawn if params]
+        if not tried:  # what reads others is dearer than the calls that mixes are counted by
+            return Asked({}, swept=tuple(swept), questions=asked, refused=tuple(refused))
         graphs = [self.space.build(own) for own in params]
         ranked = raced(graphs, self.probe, self.terms.cost)
         best = ranked[0].place
@@ -160,7 +165,7 @@ class Loop:
         )
 
     def _random(self, distribution: ProbabilisticGraph, mix: Mix, place: int) -> dict[str, Value]:
-        """A graph of a mix, each edge as likely as not."""
+        """A graph of a mix within the budget, each edge as likely as not; empty where none is found."""
         even: dict[str, dict[Value, float]] = {
             name: {NO: 1.0 - PRETEST_EDGE, YES: PRETEST_EDGE} for name in self.space.parameters if ">" in name
         }
@@ -171,9 +176,9 @@ class Loop:
             distribution.set_probabilities(only(self.space, first_roles(self.space)))
         generator = torch.Generator().manual_seed(self.seed * STRIDE + place)
         with torch.no_grad():
-            (params,) = distribution.params(distribution.sample(1, generator))
+            drawn = distribution.params(distribution.sample(DRAWN, generator))
         distribution.set_logits(before)
-        return params
+        return next((params for params in drawn if self.terms.covers(self.space.build(params))), {})
 
     def _feedback(self, history: History) -> str:
         """How the last batch went, what was foretold of it, and what the parts of its best graph were worth."""

@@ -141,7 +141,7 @@ def _together(lab: _Lab, stage: SlotStage, model: str, most: int) -> Finding:
             gains = [a - b for a, b in zip(wide, one, strict=True)], [a - b for a, b in zip(both, deep, strict=True)]
             held = True if clear(*gains) else False if clear(*reversed(gains)) else None
             return Finding(3, held, text)
-    return Finding(3, None, f"{stage.name}: width and depth cannot be paid together.")
+    return Finding(3, None, f"{stage.name}: no graph is both wide and deep within its slots and the budget.")
 
 
 def clear(one: Sequence[float], other: Sequence[float]) -> bool:

@@ -164,7 +164,7 @@ def test_where_nothing_can_be_paid_nothing_is_found() -> None:
 def test_a_lone_slot_has_nothing_to_be_compared_with() -> None:
     findings, probe = swept(lambda graph: 0.5, one(1))
     assert [finding.held for finding in findings] == [None] * 4 and len(probe.seen) == 2
-    assert findings[3].text == "solve: width and depth cannot be paid together."
+    assert findings[3].text == "solve: no graph is both wide and deep within its slots and the budget."
 
 
 @pytest.mark.parametrize("broken", ["all", "small"])
