@@ -27,11 +27,20 @@ class Priced:
         price: of a graph; None where it is not known.
         unit: what it counts in, in words.
         budget: the most that one answer may cost; None without a bound.
+        others: bounds on other costs, by metric.
+        within: whether an answer of a graph keeps to these, as far as its costs are known.
     """
 
     price: Callable[[Graph], float | None]
     unit: str
     budget: float | None
+    others: Mapping[str, float]
+    within: Callable[[Graph], bool]
+
+    @property
+    def also(self) -> str:
+        """The other bounds in words: `at most 4e-05 USD and at most 2 seconds`; empty for none."""
+        return " and ".join(f"at most {bound:.4g} {WORDS.get(metric, metric)}" for metric, bound in self.others.items())
 
 
 def priced(spec: TaskSpec, costs: Costs) -> Priced:
@@ -46,8 +55,14 @@ def priced(spec: TaskSpec, costs: Costs) -> Priced:
         cost = costs(graph).get(metric)
         return cost if cost is None or not in_units else flops_units(cost, stages)
 
+    others = {name: bound for name, bound in bounds.items() if name != metric}
+
+    def within(graph: Graph) -> bool:
+        known = costs(graph) if others else {}
+        return all(own is None or own <= bound for name, bound in others.items() for own in (known.get(name),))
+
     unit = "units of AgentTTS" if in_units else WORDS.get(metric, metric)
-    return Priced(price, unit, units if in_units else bounds.get(metric))
+    return Priced(price, unit, units if in_units else bounds.get(metric), others, within)
 
 
 def costs_of(folder: RunFolder) -> Costs:

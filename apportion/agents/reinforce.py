@@ -135,4 +135,4 @@ def course(folder: RunFolder, space: SearchSpace) -> AgentReinforceSampler:
 
 def _terms(spec: TaskSpec, costs: Costs, prices: Prices, budget: float | None) -> Terms:
     cost = priced(spec, costs)
-    return Terms(Purse(prices, budget), cost.price, cost.budget, cost.unit)
+    return Terms(Purse(prices, budget), cost.price, cost.budget, cost.unit, cost.within, cost.also)

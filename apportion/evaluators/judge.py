@@ -109,6 +109,12 @@ class _Child:
                 self.end()
         return said
 
+    @property
+    def busy(self) -> bool:
+        """Whether a line is being judged."""
+        with self._turn:
+            return self._asked is not None
+
     def kill(self, line: bytes | None = None) -> None:
         """Have the process end, from any thread.
 
@@ -192,10 +198,11 @@ def _tell(way: Way, library: Library) -> None:
 
 
 def _end(child: _Child, thread: ThreadPoolExecutor) -> None:
-    """When nobody can ask any more, or the program ends."""
+    """When nobody can ask any more, or the program ends.
+
+    It may be called amid anything in any thread, within the locks of another pool too: nothing is handed to a thread.
+    """
     child.kill()
-    try:
-        thread.submit(child.end)  # after what is being judged, which ends at once now
-    except RuntimeError:  # the program ends, and its threads have ended
+    if not child.busy:  # else its thread finds it dead, and buries it
         child.end()
     thread.shutdown(wait=False)

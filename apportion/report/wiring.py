@@ -94,6 +94,10 @@ class Wiring:
             lines.append(
                 f"Its tables weigh {weight:.2f}, gradients {1 - weight:.2f}, by what each foretold of the next batch."
             )
+        told = [own for own in self.rounds[1:] if own.questions]
+        if told and not any(own.table or own.graph for own in told):
+            why = f", the last because {told[-1].refused[-1]}" if told[-1].refused else "."
+            lines.append(f"Warning: nothing that it said of tables and graphs could be used{why}")
         if self.best is not None and self.last is not None:
             lines.append(
                 f"The last graph that was proposed is trial {self.last.number} ({self.last.values[0]:.3g} "

@@ -17,6 +17,8 @@ from apportion.graphs.graph import Graph
 from apportion.graphs.parameters import Value
 from apportion.graphs.space import SearchSpace
 
+ROUNDING = 1e-6  # share of a budget by which a sum of costs may pass it
+
 
 @dataclass(frozen=True)
 class Terms:
@@ -27,17 +29,22 @@ class Terms:
         cost: of one answer of a graph on paper; None where it is not known.
         budget: the most that it may cost; None without a bound.
         unit: of cost and budget, in words.
+        within: whether an answer of a graph keeps to whatever else is bounded.
+        also: what else is bounded, in words; empty for nothing.
     """
 
     purse: Purse
     cost: Callable[[Graph], float | None]
     budget: float | None
     unit: str
+    within: Callable[[Graph], bool] = lambda graph: True
+    also: str = ""
 
     def covers(self, graph: Graph) -> bool:
-        """Whether an answer is within the budget, as far as its cost is known."""
+        """Whether an answer is within the budget, as far as its costs are known."""
         cost = self.cost(graph)
-        return cost is None or self.budget is None or cost <= self.budget * (1 + 1e-6)
+        own = cost is None or self.budget is None or cost <= self.budget * (1 + ROUNDING)
+        return own and self.within(graph)
 
 
 @dataclass(frozen=True)

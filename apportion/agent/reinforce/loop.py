@@ -61,7 +61,8 @@ class Loop:
         """
         own = self.settings
         swept: list[Finding] = []
-        if own.sweeps and self.probe is not None:
+        told = own.update != "gradient" or (own.mix == "agent" and own.initial_insights)
+        if own.sweeps and told and self.probe is not None:
             swept = sweep(self.space, self.probe, self.terms.covers)
         if own.mix == "none":
             return Asked({}, swept=swept)
@@ -195,7 +196,7 @@ class Loop:
         if history.asked and (last := history.asked[-1]).cut:
             lines.append(f"Your last graph was cut to what can be paid: {last.cut}.")
         if history.asked and (last := history.asked[-1]).refused and not (last.table and last.graph):
-            lines.append(f"Of your last reply could not be used: {last.refused[0]}")
+            lines.append(f"Not used of your last reply: {last.refused[0]}")
         return "\n".join(lines)
 
     def _brief(

@@ -145,10 +145,9 @@ def _price(stage: str, model: str, terms: Terms) -> str:
 def _budget(terms: Terms) -> str:
     if terms.budget is None:
         return "There is no bound on the cost of an answer, but cheaper is better."
-    return (
-        f"One answer may cost {terms.budget:.6g} {terms.unit} at most; prices are in {terms.unit}, and a call that "
-        "reads more costs more."
-    )
+    grows = "" if terms.unit == "calls" else ", and a call that reads more costs more"
+    also = f" It may also take {terms.also}." if terms.also else ""
+    return f"One answer may cost {terms.budget:.6g} {terms.unit} at most; prices are in {terms.unit}{grows}.{also}"
 
 
 def _insights(told: Mapping[int, str], findings: Sequence[Finding]) -> str:

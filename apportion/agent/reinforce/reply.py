@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from apportion.agent.reading import SHOWN, items, objects, score, whole
-from apportion.agent.reinforce.brief import Brief, Terms
+from apportion.agent.reinforce.brief import ROUNDING, Brief, Terms
 from apportion.agent.reinforce.mixes import Mix, fits, shown
 from apportion.errors import GraphError
 from apportion.graphs.graph import Graph
@@ -22,6 +22,7 @@ from apportion.graphs.slots import SlotStage
 from apportion.graphs.space import SearchSpace
 
 MOST_LINES, MOST_LINE = 400, 2_000  # of a table or a graph that are looked at, and characters of a line
+OVER = 1e300  # more than any cost: what breaks another bound is too dear
 MOST_WRONG, MOST_MIXES = 20, 10  # of which is said what is wrong, and that are looked at
 
 
@@ -161,9 +162,20 @@ def trimmed_to(space: SearchSpace, terms: Terms, graph: Graph) -> Trimmed:
     Raises:
         GraphError: it cannot be.
     """
-    if terms.budget is None or terms.cost(graph) is None:
+    if terms.covers(graph):
         return Trimmed(graph, (), ())
-    return trim(space, graph, lambda own: terms.cost(own) or 0.0, terms.budget * (1 + 1e-6))
+
+    def cost(own: Graph) -> float:
+        return (terms.cost(own) or 0.0) + (0.0 if terms.within(own) else OVER)
+
+    bound = OVER / 2 if terms.budget is None else terms.budget * (1 + ROUNDING)
+    try:
+        return trim(space, graph, cost, bound)
+    except GraphError:
+        raise GraphError(
+            f"an answer must be within the budget, but costs {terms.cost(graph) or 0.0:.4g} {terms.unit}, and is over "
+            "it without its smallest models too; take fewer or smaller models."
+        ) from None
 
 
 def _cut(trimmed: Trimmed) -> str:

@@ -6,7 +6,7 @@ study's best trial; its last graph is only the last one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,7 @@ from apportion.agent.reinforce.mixes import placed
 from apportion.agent.reinforce.probe import Probe
 from apportion.agent.reinforce.rounds import ASKED, PROPOSAL, Ended, Rounds, ended, history, proposal_of, rounds_of
 from apportion.agent.reinforce.settings import Settings
-from apportion.errors import GraphError
+from apportion.errors import GraphError, StoreError
 from apportion.graphs.parameters import Value
 from apportion.graphs.probabilistic import ProbabilisticGraph
 from apportion.graphs.slots import SlotStage
@@ -170,6 +170,9 @@ class AgentReinforceSampler(BaseSampler):
         return list(range(slots)) if free else []
 
     def _begin(self, asked: Asked) -> None:
+        stages = [stage for stage in self._space.stages if isinstance(stage, SlotStage)]
+        if asked.mix and not all(_of_stage(stage, asked.mix.get(stage.name, {})) for stage in stages):
+            raise _edited(f"a mix must be of the space's models, but the search began with {dict(asked.mix)!r:.80}")
         self._learner.start_over(placed(self._space, self._terms.purse, asked.mix) if asked.mix else {})
         self._folded = []
 
@@ -199,5 +202,17 @@ class AgentReinforceSampler(BaseSampler):
             )
             for trial in told
         ]
-        self._learner.learn(learnt, asked.probabilities)
+        try:
+            self._learner.learn(learnt, asked.probabilities)
+        except GraphError as error:
+            raise _edited(f"a table that was given must be of the space, but {error}") from None
         self._folded.append(ended(batch))
+
+
+def _of_stage(stage: SlotStage, counts: Mapping[str, int]) -> bool:
+    """Whether these are numbers of slots by model of a stage, as a mix has them."""
+    return counts.keys() <= set(stage.models) and 1 <= sum(counts.values()) <= stage.slots
+
+
+def _edited(what: str) -> StoreError:
+    return StoreError(f"{what}; bring the run's store back from a copy.")

@@ -125,7 +125,7 @@ def test_that_the_last_graph_was_cut_is_said() -> None:
 def test_what_of_the_last_reply_could_not_be_used_is_said_in_one_line() -> None:
     wrong = Asked({}, refused=("graph: it is none.", "table, line 3: it is none."))
     words, _ = round_(BATCH, [wrong])
-    assert "Of your last reply could not be used: graph: it is none." in words and "line 3" not in words
+    assert "Not used of your last reply: graph: it is none." in words and "line 3" not in words
     assert "could not be used" not in round_(BATCH, [wrong, Asked({})])[0]
 
 

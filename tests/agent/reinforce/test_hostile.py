@@ -118,6 +118,28 @@ def test_what_models_say_reaches_the_agent_quoted_and_only_if_it_may(tmp_path: P
     assert silent and not any("Ignore all" in json.dumps(body) for body in silent)
 
 
+def test_an_agent_of_no_use_is_called_so(tmp_path: Path) -> None:
+    useless = run(tmp_path / "useless", hashed_reply).result.summary.wiring
+    of_use = run(tmp_path / "of use", valid).result.summary.wiring
+    assert useless is not None and of_use is not None
+    warned = [line for line in useless.sentences() if line.startswith("Warning: nothing that it said")]
+    assert len(warned) == 1 and "must be a JSON object" in warned[0]
+    assert not any("Warning" in line for line in of_use.sentences())
+
+
+def test_its_graphs_keep_to_every_budget_and_it_is_told_of_all(tmp_path: Path) -> None:
+    """The graph that it asks for is within the FLOPs, and costs too much."""
+    dear = ["answer.1: model large; to 2", "answer.2: model small; role refiner; to final", "answer.final: role voter"]
+    reply = either([{"answer": {"small": 1}}], graph=[*dear, "hint: template single; model small"])
+    ran = run(tmp_path, reply, flops="4e12, usd: 3e-5")
+    wiring = ran.result.summary.wiring
+    assert wiring is not None and [asked.cut for asked in wiring.rounds if asked.cut]
+    assert any("It may also take at most 3e-05 USD." in json.dumps(body) for body in ran.bodies)
+    trials = {trial.number: trial for trial in ran.result.summary.trials}
+    own = [trials[tried.number] for tried in wiring.trials if tried.proposal and tried.proposal.source == "agent"]
+    assert own and all(PAPER not in trial.violations for trial in own)
+
+
 def test_a_search_that_fails_closed_ends_undone(tmp_path: Path) -> None:
     result = run(tmp_path, hashed_reply, agent=", fail_closed: true").result
     assert result.summary.state == "undone" and "the agent must answer with what can be used" in result.summary.reason

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
+import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution
 from optuna.study import StudyDirection
@@ -12,11 +13,12 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from apportion.agent.reinforce.history import Asked, Proposal
 from apportion.agent.reinforce.rounds import ASKED, PROPOSAL, history, rounds_of
+from apportion.agent.reinforce.sampler import AgentReinforceSampler
 from apportion.errors import StoreError
 from apportion.graphs.notation import from_lines
 from apportion.search.engine import NUMBER
 from apportion.search.reinforce.settings import Settings
-from tests.agent.reinforce.kit import cost, one, wide
+from tests.agent.reinforce.kit import Told, cost, one, terms, wide
 
 SPACE = one()
 UP, DOWN = StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE
@@ -60,6 +62,30 @@ def test_a_trial_that_was_measured_anew_and_told_last_stands_where_it_stood(seed
 def test_a_batch_whose_beginning_is_gone_is_refused() -> None:
     with pytest.raises(StoreError, match=r"trial 5 does not; bring"):
         rounds_of(TRIALS[1:])
+
+
+@pytest.mark.parametrize(
+    ("edited", "said"),
+    [
+        (Asked({"solve": {"huge": 3}}), "a mix must be of the space's models"),
+        (Asked({"other": {"small": 3}}), "a mix must be of the space's models"),
+        (Asked({"solve": {"small": 9}}), "a mix must be of the space's models"),
+        (Asked({}, table=(("solve.9.model", (("small", 1.0),)),)), "a table that was given must be of the space"),
+        (Asked({}, table=(("solve.1.model", (("huge", 1.0),)),)), "a table that was given must be of the space"),
+    ],
+)
+def test_what_was_edited_to_be_of_another_space_is_refused(edited: Asked, said: str) -> None:
+    sampler = AgentReinforceSampler(SPACE, Told(()), terms(SPACE))
+    study = optuna.create_study(directions=[UP, DOWN])
+    changed = trial(6, 1, first=True)
+    changed.system_attrs[ASKED] = edited.to_dict()
+    beginning = trial(4, 0, first=True)
+    if edited.mix:
+        beginning.system_attrs[ASKED] = edited.to_dict()
+        changed = trial(6, 1, first=True)
+    study.add_trials([beginning, trial(5, 0), changed])
+    with pytest.raises(StoreError, match=said):
+        sampler.fold(study)
 
 
 def test_objectives_without_names_and_trials_of_another_space() -> None:
