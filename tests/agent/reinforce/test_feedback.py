@@ -126,7 +126,7 @@ def test_what_of_the_last_reply_could_not_be_used_is_said_in_one_line() -> None:
     wrong = Asked({}, refused=("graph: it is none.", "table, line 3: it is none."))
     words, _ = round_(BATCH, [wrong])
     assert "Not used of your last reply: graph: it is none." in words and "line 3" not in words
-    assert "could not be used" not in round_(BATCH, [wrong, Asked({})])[0]
+    assert "Not used of your last reply" not in round_(BATCH, [wrong, Asked({})])[0]
 
 
 # What comes of a round
@@ -177,5 +177,5 @@ def test_hostile_words_of_an_earlier_reply_stay_in_their_line() -> None:
     _, found = round_(BATCH, answers=[hostile, hostile])
     assert all(line.isprintable() for line in found.refused) and found.refused
     words, _ = round_(BATCH, [found])
-    told = [line for line in words.splitlines() if "could not be used" in line]
+    told = [line for line in words.splitlines() if "Not used of your last reply" in line]
     assert len(told) == 1 and "\x1b" not in words and "\x07" not in words
