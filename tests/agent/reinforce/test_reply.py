@@ -267,7 +267,7 @@ def test_every_graph_of_the_space_is_taken_as_it_is_cut_or_refused(params: Any, 
     graph = TWO.build(params)
     found, wrong = read(json.dumps({"graph": to_lines(TWO, params)}), known)
     if found.params is None:
-        assert len(wrong) == 1 and f"a graph must cost at most {budget:g}" in wrong[0]
+        assert len(wrong) == 1 and "an answer must be within the budget" in wrong[0]
         return
     got = TWO.build(found.params)
     assert not wrong and known.terms.covers(got)
