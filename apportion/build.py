@@ -178,7 +178,7 @@ def wired(
         sampler = None
         if spec.search.asks_agent:
             known = _knowledge(loaded, folder)
-            sampler = agents.asking(spec, plan.space, benchmark, folder, known)
+            sampler = agents.asking(spec, plan.space, plan.objectives, benchmark, folder, known)
         study = Study(plan, benchmark, folder.trials, allowance, sampler)
     except BaseException:
         folder.close()

@@ -13,11 +13,10 @@ from apportion.agent.reinforce.mixes import Purse
 from apportion.agent.reinforce.sampler import AgentReinforceSampler
 from apportion.agent.reinforce.scripted import ScriptedAgent
 from apportion.agent.waiting import on_loop
-from apportion.agent.worker import WorkerAgent
+from apportion.agents.asked import model_of
 from apportion.agents.costs import Costs, costs_of, priced
 from apportion.agents.nudging import nudges_of
 from apportion.agents.wired import settings
-from apportion.envs.dispatch import Dispatcher
 from apportion.errors import AgentError
 from apportion.evaluators.benchmark import Benchmark
 from apportion.evaluators.credit import credit
@@ -86,6 +85,7 @@ class Silent:
 def sampler(
     spec: TaskSpec,
     space: SearchSpace,
+    objectives: Sequence[Objective],
     benchmark: Benchmark,
     prices: Prices,
     budget: float | None,
@@ -104,21 +104,11 @@ def sampler(
     Raises:
         GraphError: no stage is of slots, or the budget covers no graph.
     """
-    loop = asyncio.get_running_loop()
-    agent = agent or _agent(spec, benchmark.environment.dispatcher, loop)
-    objective = Objective(spec.objectives[0].metric, maximize=spec.objectives[0].maximize is not None)
-    probe = BenchmarkProbe(benchmark, space, objective, loop)
+    agent = agent or model_of(spec, benchmark.environment.dispatcher) or ScriptedAgent()
+    probe = BenchmarkProbe(benchmark, space, objectives[0], asyncio.get_running_loop())
     terms = _terms(spec, benchmark.on_paper, prices, budget)
-    names = [own.metric for own in spec.objectives]
+    names = [own.metric for own in objectives]
     return AgentReinforceSampler(space, agent, terms, spec.seed, settings(spec, knowledge), probe, nudges, names)
-
-
-def _agent(spec: TaskSpec, dispatcher: Dispatcher, loop: asyncio.AbstractEventLoop) -> Agent[Brief]:
-    """Who answers: a model, on the event loop, or code."""
-    own = spec.search.agent
-    if own.model is None:
-        return ScriptedAgent()
-    return WorkerAgent(dispatcher, own.model, loop, temperature=own.temperature, max_tokens=own.max_tokens)
 
 
 def course(folder: RunFolder, space: SearchSpace) -> AgentReinforceSampler:

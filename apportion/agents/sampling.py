@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from apportion.agents import tts
@@ -11,17 +10,21 @@ from apportion.agents.nudging import nudges_of
 from apportion.evaluators.benchmark import Benchmark
 from apportion.graphs.space import SearchSpace
 from apportion.run import RunFolder
+from apportion.search.objectives import Objective
 from apportion.search.samplers import Prices
 from apportion.spec import TaskSpec
 
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
 
-WIRED = "apportion.agents.reinforce"
-
 
 def asking(
-    spec: TaskSpec, space: SearchSpace, benchmark: Benchmark, folder: RunFolder, knowledge: str
+    spec: TaskSpec,
+    space: SearchSpace,
+    objectives: Sequence[Objective],
+    benchmark: Benchmark,
+    folder: RunFolder,
+    knowledge: str,
 ) -> Callable[[Prices, float | None], BaseSampler]:
     """What makes the sampler of a run that asks an agent; to be called on the event loop of the run.
 
@@ -29,17 +32,16 @@ def asking(
 
     Args:
         knowledge: of other runs, in words.
+
+    Raises:
+        ModuleNotFoundError: torch is needed, and is not installed.
     """
     nudges = nudges_of(folder)
-    if spec.search.wires_graphs:
-        importlib.import_module(WIRED)  # which needs torch: said before anything is bought
+    if not spec.search.wires_graphs:
+        dispatcher = benchmark.environment.dispatcher
+        return lambda prices, budget: tts.sampler(spec, space, benchmark.on_paper, dispatcher, nudges, knowledge)
+    from apportion.agents import reinforce  # needs torch: missed before anything is bought
 
-    def make(prices: Prices, budget: float | None) -> BaseSampler:
-        if not spec.search.wires_graphs:
-            dispatcher = benchmark.environment.dispatcher
-            return tts.sampler(spec, space, benchmark.on_paper, dispatcher, nudges, knowledge)
-        from apportion.agents import reinforce
-
-        return reinforce.sampler(spec, space, benchmark, prices, budget, nudges, knowledge)
-
-    return make
+    return lambda prices, budget: reinforce.sampler(
+        spec, space, objectives, benchmark, prices, budget, nudges, knowledge
+    )

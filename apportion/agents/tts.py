@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from apportion.agent.tts.knowledge import distilled
 from apportion.agent.tts.live import TemplateAllocations
 from apportion.agent.tts.sampler import AgentTTSSampler, history
 from apportion.agent.tts.settings import WAYS, Settings
-from apportion.agent.worker import WorkerAgent
+from apportion.agents.asked import model_of
 from apportion.agents.costs import Costs, costs_of, priced
 from apportion.agents.told import told_of
 from apportion.graphs.space import SearchSpace
@@ -100,14 +99,12 @@ def learnt(folder: RunFolder, space: SearchSpace, objectives: Sequence[Objective
 
 def _agent(spec: TaskSpec, dispatcher: Dispatcher) -> Agent[Brief]:
     """Who answers: a model, on the running event loop, or code."""
-    own = spec.search.agent
-    if own.evolution:
+    if spec.search.agent.evolution:
         from apportion.agent.tts.evolution import EvolutionAgent
 
         return EvolutionAgent()
-    if own.model is None:
-        from apportion.agent.tts.numeric import NumericAgent
+    if (model := model_of(spec, dispatcher)) is not None:
+        return model
+    from apportion.agent.tts.numeric import NumericAgent
 
-        return NumericAgent()
-    loop = asyncio.get_running_loop()
-    return WorkerAgent(dispatcher, own.model, loop, temperature=own.temperature, max_tokens=own.max_tokens)
+    return NumericAgent()

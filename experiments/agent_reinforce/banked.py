@@ -96,7 +96,7 @@ def run(job: tuple[str, int, int], url: str | None = None) -> dict[str, object]:
 
         def asking(prices: Prices, budget: float | None) -> BaseSampler:
             own = agent if searcher == BY_MODEL else None
-            return sampler(spec, plan.space, search.benchmark, prices, budget, (), "", own)
+            return sampler(spec, plan.space, plan.objectives, search.benchmark, prices, budget, (), "", own)
 
         asks = asking if spec.search.asks_agent else None
         study = Study(plan, search.benchmark, search.folder.trials, search.allowance, asks)

@@ -17,8 +17,6 @@ from apportion.agent.reinforce.mixes import shown, spread
 from apportion.agent.reinforce.settings import INSIGHTS
 from apportion.envs.worker import Message
 from apportion.graphs.graph import Graph, Node
-from apportion.graphs.notation import to_lines
-from apportion.graphs.parameters import Params
 from apportion.graphs.slots import SlotStage
 from apportion.graphs.space import SearchSpace
 from apportion.graphs.templates import TemplateStage
@@ -165,11 +163,6 @@ def _example(brief: Brief) -> str:
     stage = next((stage for stage in slotted if stage.roles), slotted[0])  # without roles slots read no other
     role = "; role ROLE" if stage.roles and brief.roles else ""
     return f"{stage.name}.1: model MODEL{role}; to {'SLOT, ' if stage.roles else ''}final"
-
-
-def lines_of(space: SearchSpace, params: Params) -> str:
-    """A graph as the agent writes one."""
-    return "\n".join(to_lines(space, params))
 
 
 def _filled(template: str, **values: str) -> str:
