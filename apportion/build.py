@@ -81,12 +81,13 @@ class Search:
         """What goes before buying and after it: a kill is written off, speeds are probed; the time is kept.
 
         Raises:
-            ApportionError: the store failed, or a rate that is needed cannot be had.
+            ApportionError: the store failed, an evaluator cannot judge, or a rate that is needed cannot be had.
         """
         trials = self.folder.trials
         lost = self.dispatcher.write_off()
         trials.log("start", possibly_billed=lost)
         try:
+            await self.benchmark.check()
             rates = await self._rates()
             self.benchmark.costs = costs(_cards(self.dispatcher.endpoints), rates)
             self.forecast.rates = rates

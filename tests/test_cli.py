@@ -467,7 +467,7 @@ def test_what_a_sampler_needs_is_named(
     path = slotted(tmp_path, url, sampler="reinforce")
     code, out, err = said(["run", str(path), "--out", str(tmp_path / "run")], capsys)
     assert (code, out) == (2, "")
-    assert err == "this needs the module 'torch', which is not installed; install apportion[torch].\n"
+    assert err == "this needs the module 'torch', which is not installed; pip install 'apportion[torch]'.\n"
 
 
 def test_a_role_of_the_users_is_searched_and_shown(

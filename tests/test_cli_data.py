@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 
 import pytest
 
 from apportion.cli import main
+from apportion.run import RunFolder
 from apportion.spec import load_spec
 
 pytest.importorskip("reasoning_gym")
@@ -48,6 +50,21 @@ def test_rows_are_written_the_same_each_time_and_make_a_task(
     assert load_spec(tmp_path / "task.yaml").spec.evaluators["score"].kind == "reasoning_gym"
 
 
+def test_a_row_that_is_made_otherwise_ends_a_search_before_anything_is_asked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "rows.jsonl"
+    assert said(["letter_counting", "--size", "4", "--out", str(path)], capsys)[0] == 0
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    path.write_text("".join(json.dumps({**row, "made": {**row["made"], "sha256": "0" * 16}}) + "\n" for row in rows))
+    (tmp_path / "task.yaml").write_text(TASK)
+    code = main(["run", str(tmp_path / "task.yaml"), "--out", str(tmp_path / "run")])
+    err = capsys.readouterr().err
+    assert code == 2 and "this version of reasoning-gym makes" in err and err.count("\n") == 1
+    with contextlib.closing(RunFolder.view(tmp_path / "run")) as folder:
+        assert folder.calls.spent()[0] == 0
+
+
 def test_the_names_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = said([], capsys)
     assert (code, err) == (0, "") and {"countdown", "knights_knaves"} <= set(out.split())
@@ -57,7 +74,7 @@ def test_the_file_is_named_like_the_data(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert said(["chain_sum", "--size", "1"], capsys)[1] == "chain_sum-0.jsonl: 1 rows\n"
+    assert said(["chain_sum", "--size", "1"], capsys)[1] == "chain_sum-0.jsonl: 1 row\n"
 
 
 @pytest.mark.parametrize(

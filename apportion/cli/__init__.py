@@ -15,6 +15,7 @@ import sys
 from apportion.cli.common import INTERRUPTED, MISTAKE
 from apportion.cli.parser import parser
 from apportion.errors import ApportionError, SpecError
+from apportion.extras import missing
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -34,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
     except ApportionError as error:
         return _mistake(str(error))
     except ModuleNotFoundError as error:
-        return _mistake(f"this needs the module {error.name!r}, which is not installed; {_extra(error.name)}")
+        return _mistake(missing(error.name or "?"))
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has gone, as after `| head`
         return int(parsed.unheard)
@@ -52,9 +53,3 @@ def _mistake(*lines: str) -> int:
     for line in lines:
         print(line, file=sys.stderr)
     return MISTAKE
-
-
-def _extra(module: str | None) -> str:
-    extras = {"xllamacpp": "local", "torch": "torch", "matplotlib": "viz", "pandas": "viz", "openai": "dev"}
-    extra = extras.get((module or "").split(".")[0])
-    return f"install apportion[{extra}]." if extra else "install it."

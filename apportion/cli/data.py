@@ -41,7 +41,7 @@ def _reasoning_gym(arguments: argparse.Namespace) -> int:
     except OSError as error:
         law = f"the rows must be written, but {out} cannot be ({error.strerror or error})"
         raise ApportionError(f"{law}; name another file.") from None
-    print(f"{out}: {len(lines)} rows")
+    print(f"{out}: {len(lines)} row{'s' * (len(lines) > 1)}")
     return OK
 
 

@@ -8,13 +8,24 @@ from __future__ import annotations
 import json
 import re
 import string
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Protocol, runtime_checkable
 
 from apportion.envs.parsers import first_object, number, search
 from apportion.envs.stage import Example
 
 Evaluator = Callable[[str, Example], float | Awaitable[float]]
 """The answer and its example to a number from 0 to 1."""
+
+
+@runtime_checkable
+class Checking(Protocol):
+    """An evaluator that can tell beforehand whether it will judge."""
+
+    async def check(self, examples: Iterable[Example]) -> None:
+        """Raise an ApportionError if it will not judge answers to these."""
+        ...
+
 
 Check = Callable[[str, Example], bool]
 """The answer and its example to right or wrong."""

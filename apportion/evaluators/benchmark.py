@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from itertools import chain
 from types import MappingProxyType
 from typing import Any
 
@@ -15,7 +16,7 @@ from apportion.envs.environment import Environment
 from apportion.envs.rollout import Rollout
 from apportion.envs.stage import Example
 from apportion.errors import ApportionError, EvaluatorError
-from apportion.evaluators.answers import Evaluator
+from apportion.evaluators.answers import Checking, Evaluator
 from apportion.evaluators.costs import Cost
 from apportion.evaluators.forecast import Forecast
 from apportion.graphs.graph import Graph
@@ -52,6 +53,16 @@ class Benchmark:
         self.forecast = forecast
         self.of = of
         self._window = window
+
+    async def check(self) -> None:
+        """See that evaluators which can tell will judge the examples, before anything is bought.
+
+        Raises:
+            ApportionError: one will not.
+        """
+        for evaluator in self.answers.values():
+            if isinstance(evaluator, Checking):
+                await evaluator.check(chain.from_iterable(self.splits.values()))
 
     async def measure(self, graph: Graph, split: str, part: slice = WHOLE) -> AsyncIterator[ScoreRow]:
         """Run a graph on every example of a split, or on a part of it.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from typing import Any, Final
 
 from apportion.envs.stage import Example
@@ -36,27 +36,50 @@ def math_equal(field: str) -> Callable[[str, Example], Awaitable[bool]]:
     return right
 
 
-def reasoning_gym(field: str) -> Callable[[str, Example], Awaitable[float]]:
+class ReasoningGym:
     """The score from 0 to 1 that reasoning-gym's data set gives to an answer; some give 0.01 to a wrong one.
 
     Args:
         field: says how the row was made, as `rows` has it under `made`.
     """
-    judge = Judge("reasoning")
 
-    async def measure(answer: str, example: Example) -> float:
-        made = example.fields[field]
-        assert isinstance(made, Mapping)
+    def __init__(self, field: str) -> None:
+        self._field = field
+        self._judge = Judge("reasoning")
+
+    async def __call__(self, answer: str, example: Example) -> float:
+        """Make the row again and score an answer to it.
+
+        Raises:
+            JudgeError: it cannot be made, or is made otherwise.
+        """
+        made = self._made(example)
         question = {**made, "do": "score", "answer": answer}
         try:
-            score = await judge.ask(question)
+            score = await self._judge.ask(question)
         except JudgeError as error:
             raise _refused(error, str(made["dataset"]), example.id) from None
         if not isinstance(score, float | int) or not math.isfinite(score):
             return 0.0
         return min(1.0, max(0.0, float(score)))
 
-    return measure
+    async def check(self, examples: Iterable[Example]) -> None:
+        """See that rows are still made as they were: the first of each data set and seed, as a version changes all.
+
+        Raises:
+            JudgeError: one is not.
+        """
+        firsts: dict[tuple[object, object], Example] = {}
+        for example in examples:
+            made = self._made(example)
+            firsts.setdefault((made["dataset"], made["seed"]), example)
+        for example in firsts.values():
+            await self("", example)
+
+    def _made(self, example: Example) -> Mapping[str, object]:
+        made = example.fields[self._field]
+        assert isinstance(made, Mapping)
+        return made
 
 
 async def rows(dataset: str, size: int, seed: int) -> AsyncIterator[dict[str, Any]]:
@@ -110,5 +133,5 @@ def _refused(error: JudgeError, dataset: str, row: str) -> JudgeError:
     return error
 
 
-JUDGED: Mapping[str, Callable[..., Evaluator]] = {"math_equal": math_equal, "reasoning_gym": reasoning_gym}
+JUDGED: Mapping[str, Callable[..., Evaluator]] = {"math_equal": math_equal, "reasoning_gym": ReasoningGym}
 """Evaluators that ask a judging process, by kind."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from apportion.extras import needed
 from apportion.graphs.drawing.graphs import PALETTE
 from apportion.graphs.drawing.lettering import fitted
 from apportion.graphs.parameters import Value
@@ -183,7 +184,8 @@ def _shares(
 
 def _figure(width: float, height: float) -> Figure:
     """A figure that a notebook shows, also where pyplot was never imported."""
-    from matplotlib.figure import Figure
+    with needed():
+        from matplotlib.figure import Figure
 
     class Shown(Figure):
         def _repr_png_(self) -> bytes:

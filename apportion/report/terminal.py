@@ -90,7 +90,8 @@ def trials_table(title: str, trials: Sequence[Trial], metrics: Sequence[str]) ->
     table = _table(title, "trial", *map(_header, metrics))
     table.add_column("graph", overflow="fold")
     for trial in trials:
-        label = f"{trial.label}: " if trial.baseline else ""
+        over = " (over the budget)" if trial.state == "infeasible" else ""
+        label = f"{trial.label}{over}: " if trial.baseline else ""
         table.add_row(str(trial.number), *_cells(trial, metrics), escape(label + describe(trial)))
     return table
 

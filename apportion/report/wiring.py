@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from statistics import fmean
 from typing import Any
 
 from apportion import agents
@@ -98,6 +99,14 @@ class Wiring:
         if told and not any(own.table or own.graph for own in told):
             why = f", the last because {told[-1].refused[-1]}" if told[-1].refused else "."
             lines.append(f"Warning: nothing that it said of tables and graphs could be used{why}")
+        if expected := [
+            (own.proposal.expected, own.values[0])
+            for own in self.trials
+            if own.proposal is not None and own.proposal.expected is not None and own.values
+        ]:
+            foretold, scored = map(fmean, zip(*expected, strict=True))
+            of = _many(len(expected), "graph")
+            lines.append(f"Of {of} of its own it expected {foretold:.3g} on average, and measured was {scored:.3g}.")
         if self.best is not None and self.last is not None:
             lines.append(
                 f"The last graph that was proposed is trial {self.last.number} ({self.last.values[0]:.3g} "

@@ -95,6 +95,15 @@ def test_no_number_is_cut_and_none_is_wrapped(result: Result, width: int) -> Non
         assert re.search(rf"^ *{trial.number} +" + " +".join(map(re.escape, cells)) + " ", text, re.MULTILINE)
 
 
+def test_a_baseline_over_the_budget_is_marked(result: Result) -> None:
+    first, *others = result.summary.baselines
+    over = replace(first, state="infeasible")
+    trials = [over if trial.number == first.number else trial for trial in result.summary.trials]
+    text = printed(replace(result.summary, trials=trials), 160)
+    assert text.count("(over the budget)") == 1 and f"{first.label} (over the budget): " in text
+    assert others and "(over the budget)" not in printed(result.summary, 160)
+
+
 def test_metrics_for_which_there_is_no_room_are_named(result: Result) -> None:
     narrow, wide = printed(result.summary, 80), printed(result.summary, 160)
     (line,) = re.findall(r"^For (.*) there is no room", narrow, re.MULTILINE)

@@ -6,24 +6,20 @@ Tables are kept as lists of pairs: keys of JSON objects are texts, and a number 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, ClassVar, Literal
-
-from pydantic import ConfigDict
+from dataclasses import dataclass
+from typing import Literal
 
 from apportion.agent.finding import Finding
-from apportion.agent.stored import read
+from apportion.agent.stored import Probability, Stored
 from apportion.graphs.graph import Graph
 from apportion.graphs.parameters import Params, Value
 
 Source = Literal["pretest", "drawn", "agent", "repaired"]
 """Who proposed: the pretest of mixes, the distribution, the agent, the agent when it was told what was wrong."""
-STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
-"""Of what is read back: what was not written is not passed over."""
 
 
 @dataclass(frozen=True)
-class Proposal:
+class Proposal(Stored):
     """A graph that is to be tried, and why.
 
     Attributes:
@@ -32,29 +28,14 @@ class Proposal:
         expected: the score that the agent expects.
     """
 
-    __pydantic_config__: ClassVar = STRICT
-
     round: int
     source: Source
     order: Sequence[int] = ()
     expected: float | None = None
 
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON values; `from_dict` is the inverse."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Proposal:
-        """The proposal that `to_dict` wrote.
-
-        Raises:
-            StoreError: it is none, as where somebody has edited it.
-        """
-        return read(cls, data)
-
 
 @dataclass(frozen=True)
-class Asked:
+class Asked(Stored):
     """What a round asked for and was told.
 
     Attributes:
@@ -71,17 +52,15 @@ class Asked:
         refused: what was wrong with its replies, a line each.
     """
 
-    __pydantic_config__: ClassVar = STRICT
-
     mix: Mapping[str, Mapping[str, int]]
     pretested: Sequence[tuple[str, float | None, int]] = ()
     swept: Sequence[Finding] = ()
-    table: Sequence[tuple[str, Sequence[tuple[Value, float]]]] = ()
+    table: Sequence[tuple[str, Sequence[tuple[Value, Probability]]]] = ()
     graph: Sequence[tuple[str, Value]] = ()
     cut: str = ""
     source: Source = "agent"
     expected: float | None = None
-    weight: float | None = None
+    weight: Probability | None = None
     questions: int = 0
     refused: Sequence[str] = ()
 
@@ -94,19 +73,6 @@ class Asked:
     def params(self) -> dict[str, Value]:
         """The parameters of its graph; empty for none."""
         return dict(self.graph)
-
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON values; `from_dict` is the inverse."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Asked:
-        """The answer that `to_dict` wrote.
-
-        Raises:
-            StoreError: it is none, as where somebody has edited it.
-        """
-        return read(cls, data)
 
 
 @dataclass(frozen=True)

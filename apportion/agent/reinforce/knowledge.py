@@ -20,7 +20,7 @@ def distilled(history: History, space: SearchSpace, unit: str) -> str:
         told = f"- {' / '.join(to_lines(space, tried.params))} scored {abs(tried.values[0]):.3g}{cost}"
         seen.setdefault(tried.graph.key, told)
     swept = [own for asked in history.asked[:1] for own in asked.swept if own.held is not None]
-    lines = [f"- Insight {own.insight} {'held' if own.held else 'did not hold'}: {own.text}" for own in swept]
+    lines = [f"- Seen there: {own.text}" for own in swept]
     return "\n".join(
         [f"Of {len(measured)} trials of a similar task the best were:", *list(seen.values())[:BEST], *lines]
     )

@@ -136,7 +136,8 @@ def _together(lab: _Lab, stage: SlotStage, model: str, most: int) -> Finding:
             one, wide, deep, both = ([*own] for own in four if own is not None)
             alone, behind = fmean(wide) - fmean(one), fmean(both) - fmean(deep)
             text = (
-                f"{stage.name}: {width} {model} in place of 1 gain {alone:+.2f} alone, {behind:+.2f} before one more."
+                f"{stage.name}: {width} {model} in place of 1 gain {alone:+.2f}, and {behind:+.2f} where one more "
+                "call reads them."
             )
             gains = [a - b for a, b in zip(wide, one, strict=True)], [a - b for a, b in zip(both, deep, strict=True)]
             held = True if clear(*gains) else False if clear(*reversed(gains)) else None

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
 
-from apportion.agent.stored import read
+from apportion.agent.stored import Stored
 from apportion.agent.tts.allocation import Allocation
 
 Source = Literal["initial", "agent", "repaired", "fallback"]
@@ -37,27 +37,11 @@ class Origin:
 
 
 @dataclass(frozen=True)
-class Proposal:
+class Proposal(Stored):
     """An allocation that is to be tried, and why."""
 
     allocation: Allocation
     origin: Origin
-
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON values; `from_dict` is the inverse."""
-        return {
-            "allocation": {stage: asdict(choice) for stage, choice in self.allocation.items()},
-            "origin": asdict(self.origin),
-        }
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Proposal:
-        """The proposal that `to_dict` wrote.
-
-        Raises:
-            StoreError: it is none, as where somebody has edited it.
-        """
-        return read(cls, data)
 
 
 @dataclass(frozen=True)
@@ -78,7 +62,7 @@ class Tried:
 
 
 @dataclass(frozen=True)
-class Round:
+class Round(Stored):
     """One round of the loop.
 
     Attributes:
@@ -93,25 +77,6 @@ class Round:
     proposals: Sequence[Proposal]
     asked: int = 0
     refused: Sequence[str] = ()
-
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON values; `from_dict` is the inverse."""
-        return {
-            "number": self.number,
-            "guidelines": [list(guideline) for guideline in self.guidelines],
-            "proposals": [proposal.to_dict() for proposal in self.proposals],
-            "asked": self.asked,
-            "refused": list(self.refused),
-        }
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Round:
-        """The round that `to_dict` wrote.
-
-        Raises:
-            StoreError: it is none, as where somebody has edited it.
-        """
-        return read(cls, data)
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ def distilled(history: History, allocations: Allocations) -> str:
         price = "" if cost is None else f" at {cost:.4g} {allocations.unit}"
         lines.append(f"- {shown(allocation)} scored {score:.3g}{price}")
     held = [own for own in findings(history, allocations) if own.held is not None]
-    told = [f"- Insight {own.insight} {'held' if own.held else 'did not hold'}: {own.text}" for own in held]
+    told = [f"- Seen there: {own.text}" for own in held]
     return "\n".join([f"Of {len(history.measured)} trials of a similar task the best were:", *lines, *told])
 
 

@@ -12,6 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from apportion.extras import needed
 from apportion.graphs.drawing.layout import MARGIN, WIDTH, Layout, Link, Place, Point, Rectangle, layout
 from apportion.graphs.drawing.lettering import fitted, shown, text_width
 from apportion.graphs.drawing.picture import INK, Arrow, Box, Picture
@@ -81,7 +82,8 @@ def mermaid(picture: Picture) -> str:
 
 def png(picture: Picture, path: Path) -> Path:
     """Write a PNG."""
-    from matplotlib.figure import Figure
+    with needed():
+        from matplotlib.figure import Figure
 
     at = placed(picture)
     width, height = _size(picture, at)

@@ -62,7 +62,7 @@ def test_a_shape_whose_counterpart_cannot_be_paid_is_not_measured() -> None:
     graphs: dict[str, Graph] = {}
     findings, _ = swept(lambda graph: float(graphs.setdefault(graph.key, graph) is graph), own=terms(SPACE, 4.0))
     assert [len(slots(graph)) for graph in graphs.values()] == [3, 1, 2, 2, 3, 3]
-    assert findings[-1].text == "solve: 2 small in place of 1 gain +0.00 alone, +0.00 before one more."
+    assert findings[-1].text == "solve: 2 small in place of 1 gain +0.00, and +0.00 where one more call reads them."
 
 
 @settings(max_examples=20)
@@ -153,7 +153,9 @@ def test_insight_3_says_whether_width_gains_less_where_it_is_deeper(
 ) -> None:
     findings, _ = swept(only_small(gains(alone, behind)), own=terms(SPACE, 7.0))
     assert (findings[3].insight, findings[3].held) == (3, held)
-    assert findings[3].text == (f"solve: 4 small in place of 1 gain {alone:+.2f} alone, {behind:+.2f} before one more.")
+    assert findings[3].text == (
+        f"solve: 4 small in place of 1 gain {alone:+.2f}, and {behind:+.2f} where one more call reads them."
+    )
 
 
 def test_where_nothing_can_be_paid_nothing_is_found() -> None:

@@ -15,7 +15,7 @@ def test_the_best_come_first_with_their_scores_and_costs() -> None:
     text = distilled(history, space)
     lines = text.splitlines()
     assert lines[0].startswith("Of 5 trials") and "72b x 1; answer: 8b x 39" in lines[1] and "units" in lines[1]
-    assert "Insight 1 held" in text and len(lines) <= 8
+    assert "- Seen there: " in text and "Insight" not in text and len(lines) <= 8
 
 
 def test_an_allocation_that_was_tried_twice_is_told_once() -> None:
