@@ -88,7 +88,7 @@ agent-reinforce: .venv/test
 	$(BIN)/python $(GRAPHS)/race.py --out $(GRAPHS)/results.jsonl
 	$(BIN)/python $(GRAPHS)/fronts.py --out $(GRAPHS)/fronts.jsonl
 	$(BIN)/python $(GRAPHS)/banked.py --out $(GRAPHS)/banked.jsonl
-	for table in race classic banked fronts; do $(BIN)/python $(GRAPHS)/table.py $$table || exit; done
+	for table in race classic banked fronts figure; do $(BIN)/python $(GRAPHS)/table.py $$table || exit; done
 
 .venv/bin/pip:
 	$(PYTHON) -m venv .venv

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import queue
 import threading
 import time
@@ -66,7 +67,7 @@ SEARCHERS: Mapping[str, Sequence[str]] = {
 
 
 def run(job: tuple[str, int, int], url: str | None = None) -> dict[str, object]:
-    """One search: what each trial gave, and what was spent by then, that of the baselines included.
+    """One search: the graphs that it measured, by their places in graphs.json, and the FLOPs that were spent by then.
 
     Args:
         url: of the server of `by a model`; None where its answers are all in the file.
@@ -77,18 +78,14 @@ def run(job: tuple[str, int, int], url: str | None = None) -> dict[str, object]:
     changes = (*SEARCHERS[searcher], f"limits.trials={most}", "objectives=[{maximize: accuracy}]")
     loaded = apportion.load(HERE / "task.yaml", changes).loaded
     started = time.perf_counter()
-    told: list[dict[str, object]] = []
+    places = {own["key"]: place for place, own in enumerate(json.loads((HERE / "graphs.json").read_text()))}
+    measured: list[tuple[int, float]] = []
     with TemporaryDirectory() as folder:
         search = replay(loaded, read(HERE / "recording.parquet"), Path(folder) / "run")
 
         def keep(trial: Trial) -> None:
-            calls, tokens, *_ = search.dispatcher.calls.spent()
-            flops = search.folder.calls.ledger()["candidate"]["flops"]
-            accuracy = trial.metrics["accuracy"].mean if "accuracy" in trial.metrics else None
-            told.append({
-                "key": trial.key, "baseline": trial.baseline, "state": trial.state, "accuracy": accuracy,
-                "calls": calls, "tokens": tokens, "flops": flops,
-            })  # fmt: skip
+            if "accuracy" in trial.metrics and trial.state != "repeated" and not trial.baseline:
+                measured.append((places[trial.key], search.folder.calls.ledger()["candidate"]["flops"]))
 
         # The seed of the task deals its examples into splits: only the search may have another one.
         plan, spec = replace(search.study.plan, seed=seed), loaded.spec.model_copy(update={"seed": seed})
@@ -121,7 +118,8 @@ def run(job: tuple[str, int, int], url: str | None = None) -> dict[str, object]:
         "updates": max(0, len(asked) - 1),
         "tokens": agent.tokens,
     }
-    return {**dict(zip(KEY, job, strict=True)), "trials": told, "replies": replies, "s": time.perf_counter() - started}
+    keys, took = dict(zip(KEY, job, strict=True)), time.perf_counter() - started
+    return {**keys, "measured": [list(own) for own in measured], "replies": replies, "s": took}
 
 
 @contextmanager

@@ -2,8 +2,8 @@
 
 python experiments/agent_reinforce/fronts.py --out experiments/agent_reinforce/fronts.jsonl  # goes on where it stopped
 
-Hypervolume of what was measured, from no accuracy at the cost of the dearest graph that any searcher measured on that
-problem, as a share of that of all graphs that all searchers with all seeds measured there: `table.py` computes it.
+Hypervolume of a front, from no accuracy at the cost of the dearest graph on the front of any run on that problem, as a
+share of that of the fronts of all searchers and seeds together: `table.py` computes it.
 """
 
 from __future__ import annotations
@@ -13,10 +13,8 @@ import warnings
 from pathlib import Path
 
 import optuna
-from optuna.trial import TrialState
-from race import ASKS_PER_EVALUATION, EXAMPLES, REPEATS_IN_A_ROW, SEARCHERS, Lab, finish
+from race import SEARCHERS, Lab, finish, proposals
 
-from apportion.errors import GraphError
 from apportion.testing.pairs import pairs
 
 KEY = ("case", "searcher", "seed", "most", "cost")
@@ -24,38 +22,20 @@ RACED = ("both", "text only", "gradient only", "textgrad", "maao", "reinforce", 
 
 
 def run(job: tuple[str, str, int, int, str]) -> dict[str, object]:
-    """One searcher for two objectives; probes count in parts, as in race.py."""
+    """One searcher for two objectives: the front of what it measured. Probes count in parts, as in race.py."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.simplefilter("ignore")
     name, searcher, seed, most, cost = job
     case = next(case for case in pairs() if case.name == name)
     lab = Lab(case)
     study = optuna.create_study(directions=["maximize", "minimize"], sampler=SEARCHERS[searcher](case, seed, lab))
-    distributions = case.space.distributions()
-    measured: dict[str, tuple[float, float]] = {}
-    repeats = 0
-    for _ in range(ASKS_PER_EVALUATION * most):
-        trial = study.ask(distributions)
-        try:
-            graph = case.space.build(trial.params)
-        except GraphError:
-            trial.set_constraint("graph", 1.0)
-            study.tell(trial, state=TrialState.PRUNED)
-            continue
-        costs = case.problem.costs(graph)
-        over = costs["flops"] / case.budget - 1.0 if case.budget else -1.0
-        trial.set_constraint("graph", over)
-        if over > 1e-9:
-            study.tell(trial, state=TrialState.PRUNED)
-            continue
-        repeats = repeats + 1 if graph.key in measured else 0
-        measured[graph.key] = (case.problem.strength(graph), costs[cost])
-        lab.spent[graph.key] = set(range(EXAMPLES))
-        study.tell(trial, measured[graph.key])
-        if sum(map(len, lab.spent.values())) / EXAMPLES >= most or repeats >= REPEATS_IN_A_ROW:
-            break
-    keys = dict(zip(KEY, job, strict=True))
-    return {**keys, "measured": [list(own) for own in dict.fromkeys(measured.values())]}
+    measured: set[tuple[float, float]] = set()
+    for trial, graph in proposals(study, case, lab, most):
+        values = case.problem.strength(graph), case.problem.costs(graph)[cost]
+        measured.add(values)
+        study.tell(trial, values)
+    front = [own for own in measured if not any(o[0] >= own[0] and o[1] <= own[1] and o != own for o in measured)]
+    return {**dict(zip(KEY, job, strict=True)), "front": [list(own) for own in sorted(front)]}
 
 
 def main() -> None:

@@ -11,14 +11,14 @@ import json
 import multiprocessing
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
-from optuna.trial import TrialState
+from optuna.trial import Trial, TrialState
 
 from apportion.agent.reinforce.brief import Terms
 from apportion.agent.reinforce.mixes import Purse
@@ -59,15 +59,23 @@ class Lab:
         return EXAMPLES
 
     def scores(self, graph: Graph, part: slice) -> Sequence[float | None]:
-        rows = asyncio.run(self._rows(graph, part))
-        places = range(EXAMPLES)[part]
-        seen = self.spent.setdefault(graph.key, set())
-        self.flops += self.case.problem.costs(graph)["flops"] * len(set(places) - seen)
-        seen.update(places)
-        return rows
+        self.charge(graph, range(EXAMPLES)[part])
+        return asyncio.run(self._rows(graph, part))
 
     def credit(self, graph: Graph) -> Credit | None:
         return None
+
+    @property
+    def evaluations(self) -> float:
+        """Of graphs, those of a probe in parts."""
+        return sum(map(len, self.spent.values())) / EXAMPLES
+
+    def charge(self, graph: Graph, examples: Iterable[int]) -> None:
+        """Count examples on which a graph is measured."""
+        seen = self.spent.setdefault(graph.key, set())
+        new = set(examples) - seen
+        self.flops += self.case.problem.costs(graph)["flops"] * len(new)
+        seen |= new
 
     async def _rows(self, graph: Graph, part: slice) -> list[float | None]:
         return [row[3]["accuracy"] async for row in self.case.problem.measure(graph, "search", part)]
@@ -122,27 +130,21 @@ class Ran:
     Attributes:
         found: evaluations until the best graph was measured, None if it was not; those by a probe count in parts.
         flops: spent by then, in units of one example.
-        curve: the best after each evaluation.
+        best: that was measured.
         last: what the last proposed graph gave.
     """
 
     found: float | None
     flops: float
-    curve: Sequence[float]
+    best: float
     last: float
 
 
-def evaluations(case: Case, sampler: BaseSampler, lab: Lab, most: int) -> Ran:
-    study = optuna.create_study(direction="maximize", sampler=sampler)
+def proposals(study: optuna.Study, case: Case, lab: Lab, most: int) -> Iterator[tuple[Trial, Graph]]:
+    """Graphs within the budget that a study proposes, to be told; it ends with `most` evaluations or nothing new."""
     distributions = case.space.distributions()
-    measured: dict[str, float] = {}
-    curve: list[float] = []
-    repeats, last = 0, 0.0
-    everything = set(range(EXAMPLES))
-
-    def spent() -> float:
-        return sum(map(len, lab.spent.values())) / EXAMPLES
-
+    known: set[str] = set()
+    repeats = 0
     for _ in range(ASKS_PER_EVALUATION * most):
         trial = study.ask(distributions)
         try:
@@ -157,19 +159,25 @@ def evaluations(case: Case, sampler: BaseSampler, lab: Lab, most: int) -> Ran:
         if over > 1e-9:
             study.tell(trial, state=TrialState.PRUNED)
             continue
-        repeats = repeats + 1 if graph.key in measured else 0
-        if graph.key not in measured:
-            measured[graph.key] = case.problem.strength(graph)
-            lab.flops += cost * len(everything - lab.spent.get(graph.key, set()))
-            lab.spent[graph.key] = everything
-            curve.append(max(measured[graph.key], curve[-1] if curve else 0.0))
-        last = measured[graph.key]
+        repeats = repeats + 1 if graph.key in known else 0
+        known.add(graph.key)
+        lab.charge(graph, range(EXAMPLES))
+        yield trial, graph
+        if lab.evaluations >= most or repeats >= REPEATS_IN_A_ROW:
+            return
+
+
+def search(case: Case, sampler: BaseSampler, lab: Lab, most: int) -> Ran:
+    """A search for the best graph."""
+    study = optuna.create_study(direction="maximize", sampler=sampler)
+    best = last = 0.0
+    for trial, graph in proposals(study, case, lab, most):
+        last = case.problem.strength(graph)
+        best = max(best, last)
         study.tell(trial, last)
         if last >= case.problem.best - 1e-9:
-            return Ran(spent(), lab.flops / EXAMPLES, curve, last)
-        if spent() >= most or repeats >= REPEATS_IN_A_ROW:
-            break
-    return Ran(None, lab.flops / EXAMPLES, curve, last)
+            return Ran(lab.evaluations, lab.flops / EXAMPLES, best, last)
+    return Ran(None, lab.flops / EXAMPLES, best, last)
 
 
 def run(job: tuple[str, str, int, int]) -> dict[str, object]:
@@ -180,7 +188,7 @@ def run(job: tuple[str, str, int, int]) -> dict[str, object]:
     case = next(case for case in pairs() if case.name == name)
     lab = Lab(case)
     started = time.perf_counter()
-    ran = evaluations(case, SEARCHERS[searcher](case, seed, lab), lab, most)
+    ran = search(case, SEARCHERS[searcher](case, seed, lab), lab, most)
     return {
         "case": name,
         "searcher": searcher,
@@ -188,7 +196,7 @@ def run(job: tuple[str, str, int, int]) -> dict[str, object]:
         "most": most,
         "found": ran.found,
         "flops": ran.flops,
-        "best": ran.curve[-1] if ran.curve else 0.0,
+        "best": ran.best,
         "last": ran.last,
         "s": time.perf_counter() - started,
     }
@@ -206,8 +214,20 @@ def finish(
     ended = {tuple(json.loads(line)[k] for k in key) for line in out.read_text().splitlines()}
     with multiprocessing.get_context("spawn").Pool(workers) as pool, out.open("a") as lines:
         for result in pool.imap_unordered(run, [job for job in jobs if job not in ended]):
-            lines.write(json.dumps(result) + "\n")
+            lines.write(json.dumps(rounded(result), separators=(",", ":")) + "\n")
             lines.flush()
+
+
+def rounded(value: Any) -> Any:
+    """JSON values with floats of six digits: more would be noise, and megabytes."""
+    match value:
+        case dict():
+            return {key: rounded(own) for key, own in value.items()}
+        case list():
+            return [rounded(own) for own in value]
+        case float():
+            return float(f"{value:.6g}")
+    return value
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """The tables and figures of README.md from the results of race.py, banked.py and fronts.py.
 
-python experiments/agent_reinforce/table.py race|classic|banked|fronts
+python experiments/agent_reinforce/table.py race|classic|banked|fronts|figure
 """
 
 from __future__ import annotations
@@ -25,6 +25,11 @@ from apportion.testing.pairs import pairs
 
 HERE = Path(__file__).parent
 RESAMPLES = 4000
+LINES = {
+    "both": "#0072B2", "gradient only": "#56B4E9", "reinforce": "#009E73", "textgrad": "#CC79A7", "tpe": "#D55E00",
+    "gptswarm": "#E69F00", "random": "#999999",
+}  # fmt: skip
+"""Searchers that are drawn, in the colours of Okabe and Ito."""
 Row = dict[str, Any]
 
 
@@ -155,16 +160,16 @@ def ended(graph: Graph) -> Graph:
 
 
 def fronts() -> None:
-    """Hypervolume of what each searcher measured, as a share of that of all that was measured on the problem."""
+    """Hypervolume of each run's front, as a share of that of all fronts of the problem together."""
     found = rows("fronts.jsonl")
     points: dict[tuple[str, str], set[tuple[float, float]]] = defaultdict(set)
     for row in found:
-        points[row["case"], row["cost"]].update((a, c) for a, c in row["measured"])
+        points[row["case"], row["cost"]].update((a, c) for a, c in row["front"])
     shares: dict[tuple[str, str], list[float]] = defaultdict(list)
     for row in found:
         every = points[row["case"], row["cost"]]
         reference = (0.0, -max(cost for _, cost in every))
-        whole, own = (hypervolume([(a, -c) for a, c in of], reference) for of in (every, row["measured"]))
+        whole, own = (hypervolume([(a, -c) for a, c in of], reference) for of in (every, row["front"]))
         shares[row["searcher"], row["cost"]].append(own / whole)
     costs = sorted({cost for _, cost in shares})
     print("| searcher | " + " | ".join(costs) + " |\n" + "|---" * (len(costs) + 1) + "|")
@@ -175,9 +180,7 @@ def fronts() -> None:
 def banked() -> None:
     """On recorded outcomes: trials and spend until the best graph within the budget was measured, and regret."""
     found = rows("banked.jsonl")
-    truth = json.loads((HERE / "local" / "graphs.json").read_text())
-    bound = apportion.load(HERE / "local" / "task.yaml").loaded.spec.budget.flops
-    within = {own["key"]: own for own in truth if bound is None or own["flops"] <= bound}
+    truth, within = space()
     top = max(own["search"]["accuracy"] for own in within.values())
     print(f"{len(truth)} graphs, {len(within)} within the budget, the best right in {top:.3f} of the search split.")
     print("\n| searcher | found | median trials | regret after 10 | 20 | 40 | held out [95 %] | FLOPs to find |")
@@ -187,21 +190,13 @@ def banked() -> None:
         took, flops, held = [], [], []
         regrets: dict[int, list[float]] = defaultdict(list)
         for row in own:
-            asked, best, best_key, done = 0, 0.0, None, None
-            for told in row["trials"]:
-                new = told["accuracy"] is not None and told["state"] != "repeated" and not told["baseline"]
-                asked += new
-                good = told["key"] in within and told["accuracy"] is not None
-                if good and told["accuracy"] > best:
-                    best, best_key = told["accuracy"], told["key"]
-                if done is None and best >= top - 1e-9:
-                    done = (asked, told["flops"])
-                for after in (10, 20, 40):
-                    if asked == after and new:
-                        regrets[after].append(top - best)
-            took.append(done[0] if done else math.inf)
-            flops.append(done[1] if done else math.inf)
-            held.append(within[best_key]["held_out"]["accuracy"] if best_key else 0.0)
+            curve = bests(row, within)
+            first = next((n for n, place in enumerate(curve) if accuracy(within, place) >= top - 1e-9), None)
+            took.append(math.inf if first is None else first + 1)
+            flops.append(math.inf if first is None else row["measured"][first][1])
+            held.append(within[curve[-1]]["held_out"]["accuracy"] if curve[-1] in within else 0.0)
+            for after in (10, 20, 40):
+                regrets[after].append(top - accuracy(within, curve[min(after, len(curve)) - 1]))
         middle, spent = median(took), median(flops)
         print(
             f"| {searcher} | {share([not math.isinf(one) for one in took])} | "
@@ -211,10 +206,60 @@ def banked() -> None:
         )
 
 
+def figure() -> None:
+    """Draw races.png: runs that have found the best graph by so many evaluations, and regret on recorded outcomes."""
+    from matplotlib.figure import Figure
+
+    drawing = Figure(figsize=(11, 4.2), layout="constrained")
+    left, right = drawing.subplots(1, 2)
+    found = rows("results.jsonl")
+    for name in LINES:
+        own = [row for row in found if row["searcher"] == name]
+        ends = sorted(row["found"] for row in own if row["found"] is not None)
+        shares = [100.0 * sum(end <= n for end in ends) / len(own) for n in range(own[0]["most"] + 1)]
+        left.plot(shares, color=LINES[name], label=name)
+    left.set(xlabel="evaluations, probes counted in parts", ylabel="% of runs that found the best graph", ylim=(0, 100))
+    left.set_title("12 synthetic problems (scripted agent)", fontsize="medium")
+    _, within = space()
+    top = max(own["search"]["accuracy"] for own in within.values())
+    found = rows("banked.jsonl")
+    for name in LINES:
+        curves = [bests(row, within) for row in found if row["searcher"] == name]
+        most = max(map(len, curves))
+        regrets = [fmean(top - accuracy(within, own[min(n, len(own) - 1)]) for own in curves) for n in range(most)]
+        right.plot(range(1, most + 1), regrets, color=LINES[name], label=name)
+    right.set(xlabel="graphs measured", ylabel="mean regret in accuracy", ylim=(0, None))
+    right.set_title("181 recorded graphs of two models", fontsize="medium")
+    left.legend(frameon=False, fontsize="small")
+    drawing.savefig(HERE / "races.png", dpi=90)
+
+
+def space() -> tuple[list[Row], dict[int, Row]]:
+    """All graphs of the recorded space, and those within the budget by their places."""
+    truth = json.loads((HERE / "local" / "graphs.json").read_text())
+    bound = apportion.load(HERE / "local" / "task.yaml").loaded.spec.budget.flops
+    return truth, {place: own for place, own in enumerate(truth) if bound is None or own["flops"] <= bound}
+
+
+def bests(row: Row, within: Mapping[int, Row]) -> list[int]:
+    """The place of the best graph within the budget after each trial; -1 for none yet."""
+    best, found = -1, list[int]()
+    for place, _ in row["measured"]:
+        if place in within and accuracy(within, place) > accuracy(within, best):
+            best = place
+        found.append(best)
+    return found
+
+
+def accuracy(within: Mapping[int, Row], place: int) -> float:
+    """On the search split, of a graph by its place; 0 for none."""
+    return float(within[place]["search"]["accuracy"]) if place in within else 0.0
+
+
 def main() -> None:
     """Print a table."""
     parser = argparse.ArgumentParser()
-    tables = {"race": race, "classic": classic, "banked": banked, "fronts": fronts}
+    tables = {"race": race, "classic": classic, "banked": banked, "fronts": fronts, "figure": figure}
     parser.add_argument("table", choices=tables)
     tables[parser.parse_args().table]()
 
