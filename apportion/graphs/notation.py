@@ -12,7 +12,8 @@ One line a slot that the graph has, one the final node, one a stage of templates
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from apportion.errors import GraphError
@@ -48,6 +49,37 @@ def rows_of(space: SearchSpace) -> dict[str, Row]:
             head, _, key = name.rpartition(".")
             rows.setdefault(head, Row()).choices[key] = name
     return rows
+
+
+def pattern(space: SearchSpace, leave_out: Collection[str] = ()) -> str:
+    """A regular expression (ECMA 262) of the lines of a graph, for servers that hold a model to a JSON schema.
+
+    Args:
+        leave_out: keys that lines may not give.
+    """
+    lines = []
+    for head, row in rows_of(space).items():
+        groups = [
+            f"{escaped(key)} {either(str(value) for value in space.parameters[name].values if value != ABSENT)}"
+            for key, name in row.choices.items()
+            if key not in leave_out
+        ]
+        if row.edges:  # they make a slot of use; all else has a value where it is left out
+            to = either(row.edges)
+            lines.append(f"{escaped(head)}: {''.join(f'({own}; )?' for own in groups)}{EDGES} {to}(, {to})*")
+        elif groups:
+            lines.append(f"{escaped(head)}: {groups[0]}{''.join(f'(; {own})?' for own in groups[1:])}")
+    return f"^({'|'.join(lines)})$"
+
+
+def either(texts: Iterable[str]) -> str:
+    """A regular expression of one of some texts."""
+    return f"({'|'.join(map(escaped, texts))})"
+
+
+def escaped(text: str) -> str:
+    """A text as a regular expression of itself, with no escape that ECMA 262 does not have."""
+    return re.sub(r"[\^$.*+?()\[\]{}|\\/]", r"\\\g<0>", text)
 
 
 def to_lines(space: SearchSpace, params: Params) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from statistics import fmean
+from statistics import median
 from typing import Any
 
 from apportion import agents
@@ -104,9 +104,9 @@ class Wiring:
             for own in self.trials
             if own.proposal is not None and own.proposal.expected is not None and own.values
         ]:
-            foretold, scored = map(fmean, zip(*expected, strict=True))
+            foretold, scored = map(median, zip(*expected, strict=True))
             of = _many(len(expected), "graph")
-            lines.append(f"Of {of} of its own it expected {foretold:.3g} on average, and measured was {scored:.3g}.")
+            lines.append(f"Of {of} of its own it expected {foretold:.3g}, and measured was {scored:.3g} (medians).")
         if self.best is not None and self.last is not None:
             lines.append(
                 f"The last graph that was proposed is trial {self.last.number} ({self.last.values[0]:.3g} "

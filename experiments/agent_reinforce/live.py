@@ -1,7 +1,6 @@
 """After a live search: the winner beside the classic graphs at equal spend on held-out questions, and its pictures.
 
-    apportion run experiments/agent_reinforce/local/task.yaml --set search.sampler=agent_reinforce \
-        --out runs/agent-reinforce
+    apportion run experiments/agent_reinforce/live.yaml --out runs/agent-reinforce
     python experiments/agent_reinforce/live.py runs/agent-reinforce
 
 The classics are as large as the budget of one answer allows, and are asked now, with the bank of the run.
@@ -64,7 +63,7 @@ def main() -> None:
     """Print the table and write the pictures."""
     parser = argparse.ArgumentParser()
     parser.add_argument("run", type=Path)
-    parser.add_argument("--task", type=Path, default=HERE / "local" / "task.yaml")
+    parser.add_argument("--task", type=Path, default=HERE / "live.yaml")
     parser.add_argument("--split", default="test")
     given = parser.parse_args()
     result = apportion.open_run(given.run)

@@ -121,6 +121,8 @@ SEARCHERS: Mapping[str, Callable[[Case, int, Lab], BaseSampler]] = {
     "nsga2": lambda case, seed, lab: NSGAIISampler(seed=seed, population_size=10),
     "random": lambda case, seed, lab: RandomSampler(seed=seed),
 }
+ABLATIONS = ("no roles", "no insights at initialisation", "no insights", "random mix", "no mix")
+SEEDS_OF_ABLATIONS = 13  # of the 30 that all others have
 
 
 @dataclass(frozen=True)
@@ -242,7 +244,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
     seeds = range(given.first, given.first + given.seeds)
-    jobs = [(c, s, seed, given.most) for seed in seeds for c in given.cases for s in given.searchers]
+    jobs = [
+        (c, s, seed, given.most)
+        for seed in seeds
+        for c in given.cases
+        for s in given.searchers
+        if seed < SEEDS_OF_ABLATIONS or s not in ABLATIONS
+    ]
     finish(jobs, run, KEY, given.out, given.workers)
 
 

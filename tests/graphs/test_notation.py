@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from apportion.errors import GraphError
-from apportion.graphs.notation import from_lines, to_lines
+from apportion.graphs.notation import from_lines, pattern, to_lines
 from apportion.graphs.probabilistic import ProbabilisticGraph
 from apportion.graphs.slots import SlotStage
 from apportion.graphs.space import SearchSpace
@@ -41,6 +43,31 @@ def test_graphs_come_back(space: SearchSpace, seed: int) -> None:
     for params in made.params(made.sample(4, torch.Generator().manual_seed(seed))):
         graph = space.build(params)
         assert space.build(from_lines(space, to_lines(space, params))).key == graph.key
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+@given(mixed_spaces(), st.integers(0, 99))
+def test_the_pattern_is_of_every_line_of_a_graph_and_of_the_text_as_a_whole(space: SearchSpace, seed: int) -> None:
+    made = ProbabilisticGraph(space)
+    of_line, without = re.compile(pattern(space)), re.compile(pattern(space, ["role"]))
+    for params in made.params(made.sample(4, torch.Generator().manual_seed(seed))):
+        for line in to_lines(space, params):
+            assert of_line.search(line), line
+            assert bool(without.search(line)) is ("role " not in line)
+            assert not of_line.search(f"{line} ") and not of_line.search(f"x{line}") and not of_line.search(line[:-1])
+
+
+@pytest.mark.parametrize("line", ["solve.1: model absent; to 3", "solve.1: model small", "solve.3: ", "answer:"])
+def test_what_makes_no_slot_does_not_fit_the_pattern(line: str) -> None:
+    assert not re.search(pattern(SPACE), line)
+
+
+def test_names_stand_for_themselves_in_the_pattern() -> None:
+    strange = "a.b|c(1)+[x]$^{2}*?\\/-é d"
+    space = SearchSpace((SlotStage(strange, ("m", ".*"), 1, (), ("voter",)),))
+    assert re.search(pattern(space), f"{strange}.1: model .*; to final")
+    assert not re.search(pattern(space), f"{strange}.1: model mm; to final")
+    assert "\\-" not in pattern(space)  # ECMA 262 has no such escape
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ def test_what_the_agent_foretold_is_held_against_what_was_measured() -> None:
         tried(6, None, Proposal(3, "agent", expected=0.1)),  # was not measured
         tried(7, 0.2, Proposal(4, "agent")),  # nothing was foretold
     ]
-    assert "Of 2 graphs of its own it expected 0.75 on average, and measured was 0.5." in said(trials, [Asked({})])
+    assert "Of 2 graphs of its own it expected 0.75, and measured was 0.5 (medians)." in said(trials, [Asked({})])
     assert "expected" not in said(trials[1:2], [Asked({})])
 
 

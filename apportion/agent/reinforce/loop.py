@@ -93,7 +93,7 @@ class Loop:
         put = Put(
             "update",
             words,
-            prompting.update_schema(),
+            prompting.update_schema(self.space, roles=own.roles),
             brief,
             lambda text, earlier: answer_of(text, brief, earlier),
             _whole,

@@ -17,6 +17,8 @@ from apportion.agent.reinforce.mixes import shown, spread
 from apportion.agent.reinforce.settings import INSIGHTS
 from apportion.envs.worker import Message
 from apportion.graphs.graph import Graph, Node
+from apportion.graphs.notation import pattern as graph_pattern
+from apportion.graphs.probabilistic.table import pattern as table_pattern
 from apportion.graphs.slots import SlotStage
 from apportion.graphs.space import SearchSpace
 from apportion.graphs.templates import TemplateStage
@@ -101,16 +103,25 @@ def mixes_schema(space: SearchSpace, count: int) -> dict[str, Any]:
     return _object({"mixes": {"type": "array", "items": _object(stages), "minItems": 1, "maxItems": count}})
 
 
-def update_schema() -> dict[str, Any]:
-    """JSON schema of a table and a graph."""
-    lines = {"type": "array", "items": {"type": "string"}}
-    either = {"anyOf": [{"type": "null"}, lines]}
-    return _object({"table": lines, "graph": either, "expected": {"type": ["number", "null"]}})
+def update_schema(space: SearchSpace, *, roles: bool = True) -> dict[str, Any]:
+    """JSON schema of a table and a graph.
+
+    Args:
+        roles: whether they may be given.
+    """
+    leave_out = () if roles else ("role",)
+    table, graph = (_lines(of(space, leave_out)) for of in (table_pattern, graph_pattern))
+    either = {"anyOf": [{"type": "null"}, graph]}
+    return _object({"table": table, "graph": either, "expected": {"type": ["number", "null"]}})
 
 
 def sections(*texts: str) -> str:
     """Those that are not empty, with an empty line between."""
     return "\n\n".join(text for text in texts if text)
+
+
+def _lines(pattern: str) -> dict[str, Any]:
+    return {"type": "array", "items": {"type": "string", "pattern": pattern}}
 
 
 def _object(properties: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,17 +12,18 @@ One line a slot, one the final node, one a stage of templates:
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 import networkx as nx
 
 from apportion.errors import GraphError
-from apportion.graphs.notation import EDGES, Row, rows_of
+from apportion.graphs.notation import EDGES, Row, either, escaped, rows_of
 from apportion.graphs.parameters import Value
 from apportion.graphs.probabilistic.distribution import ProbabilisticGraph
 from apportion.graphs.slots import FINAL, NO, YES, SlotStage
 from apportion.graphs.space import MOST_TEXT, SearchSpace, few
 
+SHARE = r"[01](\.[0-9]{1,4})?"  # as it is asked for; more is read, and less than 1.5
 NUMBER = r"[0-9]+(\.[0-9]*)?|\.[0-9]+"
 MOST_FREE = 0.99  # shown of an edge in free order: 1 would say that the other way is closed
 
@@ -48,6 +49,29 @@ def to_table(distribution: ProbabilisticGraph) -> str:
             groups.append(f"{EDGES} " + ", ".join(f"{to}={p:.2f}" for to, p in shown.items()))
         lines.append(f"{head}: {'; '.join(groups)}")
     return "\n".join(lines)
+
+
+def pattern(space: SearchSpace, leave_out: Collection[str] = ()) -> str:
+    """A regular expression (ECMA 262) of the lines of a table, for servers that hold a model to a JSON schema.
+
+    It does not say that the probabilities of a choice sum to 1.
+
+    Args:
+        leave_out: keys that lines may not give.
+    """
+    lines = []
+    for head, row in rows_of(space).items():
+        of = {key: [*map(str, space.parameters[name].values)] for key, name in row.choices.items()}
+        of |= {EDGES: [*row.edges]} if row.edges else {}
+        groups = [
+            f"{escaped(key)} {either(values)}={SHARE}(, {either(values)}={SHARE})*"
+            for key, values in of.items()
+            if key not in leave_out
+        ]
+        if groups:
+            any_ = f"({'|'.join(groups)})"
+            lines.append(f"{escaped(head)}: {any_}(; {any_})*")
+    return f"^({'|'.join(lines)})$"
 
 
 def from_table(space: SearchSpace, text: str) -> dict[str, dict[Value, float]]:

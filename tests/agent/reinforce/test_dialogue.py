@@ -31,7 +31,7 @@ def put(answers: Sequence[str]) -> tuple[Outcome[Answer], list[Question[Brief]]]
     question = Put(
         "update",
         "What next?",
-        prompting.update_schema(),
+        prompting.update_schema(KNOWN.space),
         KNOWN,
         lambda text, earlier: answer_of(text, KNOWN, earlier),
         lambda found: bool(found.table and found.params),
@@ -113,7 +113,9 @@ def test_the_conversation_that_the_agent_is_shown() -> None:
     wrong = "graph: `solve.1.model` must be one of small, large, got 'gpt-9'; choose one."
     again = f"Not all of that can be used:\n{wrong}\n\nReply once more in the same form."
     assert said(second) == [*said(first), ("assistant", HALF), ("user", again)]
-    assert first.schema == second.schema == prompting.update_schema() and first.brief is second.brief is KNOWN
+    assert (
+        first.schema == second.schema == prompting.update_schema(KNOWN.space) and first.brief is second.brief is KNOWN
+    )
 
 
 def test_braces_of_a_reply_are_no_template() -> None:

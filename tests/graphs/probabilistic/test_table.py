@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 
 from apportion.errors import GraphError
 from apportion.graphs.probabilistic import ProbabilisticGraph, from_table, moved, to_table
+from apportion.graphs.probabilistic.table import pattern
 from apportion.graphs.slots import SlotStage
 from apportion.graphs.space import SearchSpace
 from apportion.graphs.templates import TemplateStage
@@ -55,6 +58,30 @@ def test_tables_come_back_within_rounding(distribution: ProbabilisticGraph) -> N
         assert values == pytest.approx(known[name], abs=0.0101 if ">" in name else 0.005 * (1 + len(values)))
     distribution.set_probabilities(read)
     assert len(distribution.graphs(distribution.sample(5, torch.Generator().manual_seed(0)))) == 5
+
+
+@slow
+@given(distributions())
+def test_the_pattern_is_of_every_line_of_a_table(distribution: ProbabilisticGraph) -> None:
+    of_line = re.compile(pattern(distribution.space))
+    for line in to_table(distribution).splitlines():
+        head, _, rest = line.partition(": ")
+        assert of_line.search(line), line
+        assert all(of_line.search(f"{head}: {group}") for group in rest.split("; "))
+        assert not of_line.search(f"{line};") and not of_line.search(head) and not of_line.search(f"x{line}")
+
+
+@pytest.mark.parametrize(
+    "line", ["small 3", "solve.1: model small", "solve.1: model huge=0.5", "solve.1: to 2=.5", "solve.1: to 2=2"]
+)
+def test_what_is_no_line_of_a_table_does_not_fit_the_pattern(line: str) -> None:
+    assert not re.search(pattern(SPACE), line)
+
+
+def test_keys_may_be_left_out_of_the_pattern() -> None:
+    line = "solve.1: model small=1.00; role refiner=1.00"
+    assert re.search(pattern(SPACE), line) and not re.search(pattern(SPACE, ["role"]), line)
+    assert re.search(pattern(SPACE, ["role"]), "solve.1: model small=1.00")
 
 
 def test_many_values_get_more_decimals() -> None:
