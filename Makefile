@@ -13,7 +13,7 @@ BIN := .venv/bin
 SPEC := experiments/quickstart/task.yaml
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test check bench notebook joint race searchers agenttts agent agent-reinforce clean
+.PHONY: demo test check bench notebook joint race searchers agenttts agent agent-reinforce agent-wiring clean
 
 demo: .venv/demo
 	$(BIN)/apportion models pull smollm2-135m-instruct qwen2.5-coder-0.5b-instruct
@@ -89,6 +89,12 @@ agent-reinforce: .venv/test
 	$(BIN)/python $(GRAPHS)/fronts.py --out $(GRAPHS)/fronts.jsonl
 	$(BIN)/python $(GRAPHS)/banked.py --out $(GRAPHS)/banked.jsonl
 	for table in race classic banked fronts figure; do $(BIN)/python $(GRAPHS)/table.py $$table || exit; done
+
+agent-wiring: .venv/test
+	$(BIN)/apportion models pull qwen2.5-coder-0.5b-instruct qwen2.5-coder-1.5b-instruct
+	$(BIN)/python $(GRAPHS)/banked.py --record --searchers "both, by a model" --seeds 3 --out $(GRAPHS)/banked.jsonl
+	$(BIN)/apportion run $(GRAPHS)/live.yaml --out runs/agent-reinforce
+	$(BIN)/python $(GRAPHS)/live.py runs/agent-reinforce
 
 .venv/bin/pip:
 	$(PYTHON) -m venv .venv

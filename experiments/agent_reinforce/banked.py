@@ -25,7 +25,7 @@ from tempfile import TemporaryDirectory
 
 import optuna
 from optuna.samplers import BaseSampler
-from race import finish
+from race import ABLATIONS, SEEDS_OF_ABLATIONS, finish
 
 import apportion
 from apportion.agent.cassette import CassetteAgent, Endpoint
@@ -156,7 +156,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
     seeds = range(given.first, given.first + given.seeds)
-    jobs = [(s, n, given.most) for n in seeds for s in given.searchers]
+    few = SEEDS_OF_ABLATIONS
+    jobs = [(s, n, given.most) for n in seeds for s in given.searchers if n < few or s not in ABLATIONS]
     with server(MODEL) if given.record else nullcontext() as url:
         finish(jobs, partial(run, url=url), KEY, given.out, 1 if url else given.workers)
 
