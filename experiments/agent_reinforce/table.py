@@ -25,6 +25,7 @@ from apportion.testing.pairs import pairs
 
 HERE = Path(__file__).parent
 RESAMPLES = 4000
+BY_MODEL = "both, by a model"
 LINES = {
     "both": "#0072B2", "gradient only": "#56B4E9", "reinforce": "#009E73", "textgrad": "#CC79A7", "tpe": "#D55E00",
     "gptswarm": "#E69F00", "random": "#999999",
@@ -182,27 +183,40 @@ def banked() -> None:
     found = rows("banked.jsonl")
     truth, within = space()
     top = max(own["search"]["accuracy"] for own in within.values())
-    print(f"{len(truth)} graphs, {len(within)} within the budget, the best right in {top:.3f} of the search split.")
-    print("\n| searcher | found | median trials | regret after 10 | 20 | 40 | held out [95 %] | FLOPs to find |")
-    print("|---" * 8 + "|")
-    for searcher in list(dict.fromkeys(row["searcher"] for row in found)):
-        own = [row for row in found if row["searcher"] == searcher]
-        took, flops, held = [], [], []
-        regrets: dict[int, list[float]] = defaultdict(list)
-        for row in own:
-            curve = bests(row, within)
-            first = next((n for n, place in enumerate(curve) if accuracy(within, place) >= top - 1e-9), None)
-            took.append(math.inf if first is None else first + 1)
-            flops.append(math.inf if first is None else row["measured"][first][1])
-            held.append(within[curve[-1]]["held_out"]["accuracy"] if curve[-1] in within else 0.0)
-            for after in (10, 20, 40):
-                regrets[after].append(top - accuracy(within, curve[min(after, len(curve)) - 1]))
-        middle, spent = median(took), median(flops)
+    print(f"{len(truth)} graphs, {len(within)} within the budget, the best right in {top:.3f} of the search split.\n")
+    searched(within, {name: [row for row in found if row["searcher"] == name] for name in ordered(found)}, (10, 20, 40))
+    if not (by_model := [row for row in found if row["searcher"] == BY_MODEL]):
+        return
+    most, seeds = by_model[0]["most"], {row["seed"] for row in by_model}
+    print(f"\nThe first {most} trials of seeds {', '.join(map(str, sorted(seeds)))}:\n")
+    first = [{**row, "measured": row["measured"][:most]} for row in found if row["seed"] in seeds]
+    names = (BY_MODEL, "both", "gradient only", "random")
+    groups = {name: [row for row in first if row["searcher"] == name] for name in names}
+    searched(within, groups, (10, most))
+    print("\n| seed | updates | questions | lines refused | tables | own graphs | tokens | s |\n" + "|---" * 8 + "|")
+    for row in by_model:
+        said = row["replies"]
+        cells = [said[key] for key in ("updates", "questions", "refused", "tables", "graphs", "tokens")]
+        print(f"| {row['seed']} | {' | '.join(map(str, cells))} | {row['s']:.0f} |")
+
+
+def searched(within: Mapping[int, Row], groups: Mapping[str, Sequence[Row]], after: Sequence[int]) -> None:
+    """Print how searches of a recorded space went, a line a searcher."""
+    top = max(own["search"]["accuracy"] for own in within.values())
+    regret = " | ".join(f"regret after {n}" if n == after[0] else str(n) for n in after)
+    print(f"| searcher | found | median trials | {regret} | held out [95 %] | FLOPs to find |")
+    print("|---" * (5 + len(after)) + "|")
+    for searcher, own in groups.items():
+        curves = [bests(row, within) for row in own]
+        first = [next((n for n, place in enumerate(c) if accuracy(within, place) >= top - 1e-9), None) for c in curves]
+        took = median(math.inf if n is None else n + 1 for n in first)
+        flops = median(math.inf if n is None else row["measured"][n][1] for n, row in zip(first, own, strict=True))
+        regrets = [fmean(top - accuracy(within, c[min(n, len(c)) - 1]) for c in curves) for n in after]
+        held = [within[c[-1]]["held_out"]["accuracy"] if c[-1] in within else 0.0 for c in curves]
+        when, spent = ("not" if math.isinf(flops) else text for text in (f"{took:.0f}", f"{flops:.2e}"))
+        lost = " | ".join(f"{own:.3f}" for own in regrets)
         print(
-            f"| {searcher} | {share([not math.isinf(one) for one in took])} | "
-            f"{'not' if math.isinf(middle) else f'{middle:.0f}'} | "
-            + " | ".join(f"{fmean(regrets[after]):.3f}" if regrets[after] else "" for after in (10, 20, 40))
-            + f" | {interval(held)} | {'not' if math.isinf(spent) else f'{spent:.2e}'} |"
+            f"| {searcher} | {share([n is not None for n in first])} | {when} | {lost} | {interval(held)} | {spent} |"
         )
 
 
