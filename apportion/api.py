@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from apportion.errors import ApportionError
+from apportion.extras import needed
 from apportion.graphs import drawing
 from apportion.report.summary import Summary, summarise
 from apportion.run import RunFolder
@@ -169,7 +170,8 @@ class Result:
 
     def to_frame(self) -> pd.DataFrame:
         """One row a trial: number, label, state, graph key, and mean, low and high of each metric. Needs `viz`."""
-        import pandas as pd
+        with needed():
+            import pandas as pd
 
         rows = []
         for trial in self.summary.trials:
@@ -194,7 +196,8 @@ class Result:
         """
         from apportion.report.plots import plot_evolution
 
-        evolution = self._evolution()
+        with needed():
+            evolution = self._evolution()
         return plot_evolution(evolution.snapshots, evolution.at)
 
     def _evolution(self) -> Evolution:

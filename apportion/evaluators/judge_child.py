@@ -148,6 +148,8 @@ def reasoning() -> Judge:
             return {"question": entry["question"], "answer": as_text(entry["answer"]), "sha256": digest(entry)}
         if digest(entry) != question["sha256"]:
             raise RefusedError("other")
+        if question["do"] == "check":
+            return True
         return float(dataset.score_answer(question["answer"], entry))
 
     return judge

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from apportion.envs.stage import Example
 from apportion.evaluators.answers import Evaluator, targets
-from apportion.evaluators.judge import Judge, JudgeError
+from apportion.evaluators.judge import CPU_S, Judge, JudgeError
 
 TEXT = re.compile(r"\\(?:text|textbf|textrm|mathrm|mbox)\{([^{}]*)\}")
 
@@ -64,17 +64,20 @@ class ReasoningGym:
         return min(1.0, max(0.0, float(score)))
 
     async def check(self, examples: Iterable[Example]) -> None:
-        """See that rows are still made as they were: the first of each data set and seed, as a version changes all.
+        """See that every row is still made as it was.
 
         Raises:
             JudgeError: one is not.
         """
-        firsts: dict[tuple[object, object], Example] = {}
         for example in examples:
             made = self._made(example)
-            firsts.setdefault((made["dataset"], made["seed"]), example)
-        for example in firsts.values():
-            await self("", example)
+            try:
+                same = await self._judge.ask({**made, "do": "check"})
+            except JudgeError as error:
+                raise _refused(error, str(made["dataset"]), example.id) from None
+            if same is not True:
+                law = f"a row must be made again within {CPU_S:g} s and 1 GB to be scored"
+                raise JudgeError(f"{law}, but {example.id!r} is not; leave it out with `data.without`.")
 
     def _made(self, example: Example) -> Mapping[str, object]:
         made = example.fields[self._field]

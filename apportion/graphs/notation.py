@@ -54,6 +54,8 @@ def rows_of(space: SearchSpace) -> dict[str, Row]:
 def pattern(space: SearchSpace, leave_out: Collection[str] = ()) -> str:
     """A regular expression (ECMA 262) of the lines of a graph, for servers that hold a model to a JSON schema.
 
+    Groups stand in the order of `to_lines`; `from_lines` reads them in any.
+
     Args:
         leave_out: keys that lines may not give.
     """
@@ -65,11 +67,16 @@ def pattern(space: SearchSpace, leave_out: Collection[str] = ()) -> str:
             if key not in leave_out
         ]
         if row.edges:  # they make a slot of use; all else has a value where it is left out
-            to = either(row.edges)
-            lines.append(f"{escaped(head)}: {''.join(f'({own}; )?' for own in groups)}{EDGES} {to}(, {to})*")
+            before = "".join(f"({own}; )?" for own in groups)
+            lines.append(f"{escaped(head)}: {before}{EDGES} {some(either(row.edges), len(row.edges))}")
         elif groups:
             lines.append(f"{escaped(head)}: {groups[0]}{''.join(f'(; {own})?' for own in groups[1:])}")
     return f"^({'|'.join(lines)})$"
+
+
+def some(of: str, most: int) -> str:
+    """A regular expression of one to so many, with commas between."""
+    return f"{of}(, {of}){{0,{most - 1}}}" if most > 1 else of
 
 
 def either(texts: Iterable[str]) -> str:
@@ -79,7 +86,7 @@ def either(texts: Iterable[str]) -> str:
 
 def escaped(text: str) -> str:
     """A text as a regular expression of itself, with no escape that ECMA 262 does not have."""
-    return re.sub(r"[\^$.*+?()\[\]{}|\\/]", r"\\\g<0>", text)
+    return re.sub(r"[\^$.*+?()\[\]{}|\\]", r"\\\g<0>", text)
 
 
 def to_lines(space: SearchSpace, params: Params) -> list[str]:

@@ -8,8 +8,8 @@ from html import escape
 from apportion.graphs.drawing.graphs import to_svg
 from apportion.report.agency import sentences
 from apportion.report.summary import Summary
-from apportion.report.terminal import ledger_rows, losses, refusals, repayments, spread, verdict
-from apportion.search.trial import Trial, describe
+from apportion.report.terminal import ledger_rows, losses, named, refusals, repayments, spread, verdict
+from apportion.search.trial import Trial
 
 
 def to_html(summary: Summary) -> str:
@@ -32,10 +32,7 @@ def to_html(summary: Summary) -> str:
 
 
 def _trials(title: str, trials: Sequence[Trial], metrics: Sequence[str]) -> str:
-    rows = [
-        [str(t.number), *(spread(t.metrics.get(m)) for m in metrics), (f"{t.label}: " * t.baseline) + describe(t)]
-        for t in trials
-    ]
+    rows = [[str(t.number), *(spread(t.metrics.get(m)) for m in metrics), named(t)] for t in trials]
     return f"<h4>{escape(title)}</h4>" + _table(["trial", *metrics, "graph"], rows)
 
 

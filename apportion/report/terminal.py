@@ -90,10 +90,17 @@ def trials_table(title: str, trials: Sequence[Trial], metrics: Sequence[str]) ->
     table = _table(title, "trial", *map(_header, metrics))
     table.add_column("graph", overflow="fold")
     for trial in trials:
-        over = " (over the budget)" if trial.state == "infeasible" else ""
-        label = f"{trial.label}{over}: " if trial.baseline else ""
-        table.add_row(str(trial.number), *_cells(trial, metrics), escape(label + describe(trial)))
+        table.add_row(str(trial.number), *_cells(trial, metrics), escape(named(trial)))
     return table
+
+
+def named(trial: Trial) -> str:
+    """A graph in a line; before that of a baseline what it is, and whether it may not be chosen."""
+    if not trial.baseline:
+        return describe(trial)
+    over = any(by > 0.0 for bound, by in trial.violations.items() if bound != "failures")
+    why = " (over the budget)" if over else " (too many failures)" if trial.state == "infeasible" else ""
+    return f"{trial.label}{why}: {describe(trial)}"
 
 
 def fitting(summary: Summary, width: int) -> list[str]:

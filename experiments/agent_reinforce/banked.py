@@ -16,7 +16,7 @@ import queue
 import threading
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
@@ -25,13 +25,15 @@ from tempfile import TemporaryDirectory
 
 import optuna
 from optuna.samplers import BaseSampler
-from race import ABLATIONS, SEEDS_OF_ABLATIONS, finish
+from race import FEW, FEWER_SEEDS, finish
 
 import apportion
 from apportion.agent.cassette import CassetteAgent, Endpoint
 from apportion.agent.reinforce.history import Asked
 from apportion.agents.reinforce import sampler
 from apportion.envs.local import LlamaServer
+from apportion.evaluators.benchmark import WHOLE
+from apportion.graphs.graph import Graph
 from apportion.models import locate
 from apportion.recording.replaying import replay
 from apportion.recording.table import read
@@ -39,6 +41,7 @@ from apportion.report.wiring import wiring
 from apportion.search.samplers import Prices
 from apportion.search.study import Study
 from apportion.search.trial import Trial
+from apportion.store.trials import ScoreRow
 
 HERE = Path(__file__).parent / "local"
 KEY = ("searcher", "seed", "most")
@@ -67,7 +70,10 @@ SEARCHERS: Mapping[str, Sequence[str]] = {
 
 
 def run(job: tuple[str, int, int], url: str | None = None) -> dict[str, object]:
-    """One search: the graphs that it measured, by their places in graphs.json, and the FLOPs that were spent by then.
+    """One search: the graphs that it measured, by their places in graphs.json.
+
+    With each stands how often a graph had been measured on all examples by then, probes in parts, and the FLOPs that
+    were bought; neither counts the baselines, nor the agent.
 
     Args:
         url: of the server of `by a model`; None where its answers are all in the file.
@@ -79,13 +85,29 @@ def run(job: tuple[str, int, int], url: str | None = None) -> dict[str, object]:
     loaded = apportion.load(HERE / "task.yaml", changes).loaded
     started = time.perf_counter()
     places = {own["key"]: place for place, own in enumerate(json.loads((HERE / "graphs.json").read_text()))}
-    measured: list[tuple[int, float]] = []
+    measured: list[tuple[int, float, float]] = []
+    before = 0.0  # what the baselines took
     with TemporaryDirectory() as folder:
         search = replay(loaded, read(HERE / "recording.parquet"), Path(folder) / "run")
 
+        seen: set[tuple[str, str]] = set()
+        measure = search.benchmark.measure
+
+        async def counted(graph: Graph, split: str, part: slice = WHOLE) -> AsyncIterator[ScoreRow]:
+            async for row in measure(graph, split, part):
+                seen.add((graph.key, row[0]))
+                yield row
+
         def keep(trial: Trial) -> None:
-            if "accuracy" in trial.metrics and trial.state != "repeated" and not trial.baseline:
-                measured.append((places[trial.key], search.folder.calls.ledger()["candidate"]["flops"]))
+            nonlocal before
+            flops = search.folder.calls.ledger()["candidate"]["flops"]
+            if trial.baseline:
+                before = flops
+                seen.clear()
+            elif "accuracy" in trial.metrics and trial.state != "repeated":
+                measured.append((places[trial.key], len(seen) / len(loaded.rows.search), flops - before))
+
+        search.benchmark.measure = counted  # type: ignore[method-assign]
 
         # The seed of the task deals its examples into splits: only the search may have another one.
         plan, spec = replace(search.study.plan, seed=seed), loaded.spec.model_copy(update={"seed": seed})
@@ -156,8 +178,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
     seeds = range(given.first, given.first + given.seeds)
-    few = SEEDS_OF_ABLATIONS
-    jobs = [(s, n, given.most) for n in seeds for s in given.searchers if n < few or s not in ABLATIONS]
+    jobs = [(s, n, given.most) for n in seeds for s in given.searchers if n < FEWER_SEEDS or s not in FEW]
     with server(MODEL) if given.record else nullcontext() as url:
         finish(jobs, partial(run, url=url), KEY, given.out, 1 if url else given.workers)
 

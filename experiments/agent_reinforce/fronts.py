@@ -18,7 +18,10 @@ from race import SEARCHERS, Lab, finish, proposals
 from apportion.testing.pairs import pairs
 
 KEY = ("case", "searcher", "seed", "most", "cost")
-RACED = ("both", "text only", "gradient only", "textgrad", "maao", "reinforce", "gptswarm", "tpe", "nsga2", "random")
+RACED = (
+    "both", "text only", "gradient only", "both, unscreened", "textgrad, unscreened", "maao, unscreened", "reinforce",
+    "gptswarm", "tpe", "nsga2", "random",
+)  # fmt: skip
 
 
 def run(job: tuple[str, str, int, int, str]) -> dict[str, object]:

@@ -112,8 +112,10 @@ SEARCHERS: Mapping[str, Callable[[Case, int, Lab], BaseSampler]] = {
     "no insights": agent(replace(OURS, insights=(), sweeps=False)),
     "random mix": agent(replace(OURS, mix="random")),
     "no mix": agent(replace(OURS, mix="none", sweeps=False)),
-    "textgrad": agent(replace(WAYS["textgrad"], numeric=UNSCREENED)),
-    "maao": agent(replace(WAYS["maao"], numeric=UNSCREENED)),
+    "textgrad": agent(WAYS["textgrad"]),
+    "textgrad, unscreened": agent(replace(WAYS["textgrad"], numeric=UNSCREENED)),
+    "maao": agent(WAYS["maao"]),
+    "maao, unscreened": agent(replace(WAYS["maao"], numeric=UNSCREENED)),
     "reinforce": numeric(Numeric()),
     "gptswarm": numeric(GPTSWARM),
     "maas": numeric(MAAS),
@@ -121,8 +123,8 @@ SEARCHERS: Mapping[str, Callable[[Case, int, Lab], BaseSampler]] = {
     "nsga2": lambda case, seed, lab: NSGAIISampler(seed=seed, population_size=10),
     "random": lambda case, seed, lab: RandomSampler(seed=seed),
 }
-ABLATIONS = ("no roles", "no insights at initialisation", "no insights", "random mix", "no mix")
-SEEDS_OF_ABLATIONS = 13  # of the 30 that all others have
+FEW = ("no roles", "no insights at initialisation", "no insights", "random mix", "no mix", "textgrad", "maao")
+FEWER_SEEDS = 13  # of these searchers; 30 of the others
 
 
 @dataclass(frozen=True)
@@ -249,7 +251,7 @@ def main() -> None:
         for seed in seeds
         for c in given.cases
         for s in given.searchers
-        if seed < SEEDS_OF_ABLATIONS or s not in ABLATIONS
+        if seed < FEWER_SEEDS or s not in FEW
     ]
     finish(jobs, run, KEY, given.out, given.workers)
 

@@ -27,7 +27,7 @@ HERE = Path(__file__).parent
 RESAMPLES = 4000
 BY_MODEL = "both, by a model"
 LINES = {
-    "both": "#0072B2", "gradient only": "#56B4E9", "reinforce": "#009E73", "textgrad": "#CC79A7", "tpe": "#D55E00",
+    "both": "#0072B2", "gradient only": "#56B4E9", "reinforce": "#009E73", "nsga2": "#CC79A7", "tpe": "#D55E00",
     "gptswarm": "#E69F00", "random": "#999999",
 }  # fmt: skip
 """Searchers that are drawn, in the colours of Okabe and Ito."""
@@ -59,9 +59,10 @@ def geometric(ratios: Sequence[float], digits: int = 2) -> str:
     return f"{math.exp(logs.mean()):.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
 
 
-def effort(row: Row, key: str, most: float) -> float:
-    """What it took to find the best graph; what was spent in all, and at least `most`, where it was not found."""
-    return max(1e-9, float(row[key])) if row["found"] is not None else max(most, float(row[key] or 0.0))
+def effort(row: Row, key: str) -> float:
+    """What it took to find the best graph: `found` evaluations or `flops`; where it was not found twice what it had."""
+    had = row["most"] if key == "found" and row["found"] is None else row[key]
+    return max(1e-9, float(had)) * (1.0 if row["found"] is not None else 2.0)
 
 
 def race() -> None:
@@ -72,8 +73,6 @@ def race() -> None:
     by: dict[tuple[str, str], list[Row]] = defaultdict(list)
     for row in found:
         by[row["case"], row["searcher"]].append(row)
-    for row in found:
-        row["flops_found"] = row["flops"]
     overall(found, searchers, cases, by)
     print("\nFound of all runs, and median evaluations (probes counted in parts):\n")
     print("| problem | " + " | ".join(searchers) + " |")
@@ -93,7 +92,6 @@ def overall(
     found: Sequence[Row], searchers: Sequence[str], cases: Sequence[str], by: Mapping[tuple[str, str], Sequence[Row]]
 ) -> None:
     """Each searcher against `both`, run by run: those that obey the insights, those that break one, and all."""
-    most = max(row["most"] for row in found)
     runs = {(row["searcher"], row["case"], row["seed"]): row for row in found}
     groups: dict[str, Callable[[str], bool]] = {
         "all": lambda case: True,
@@ -108,8 +106,8 @@ def overall(
         own = [row for row in found if row["searcher"] == searcher]
         cells = []
         for inside in groups.values():
-            cells.append(ratios(runs, searcher, inside, lambda row: effort(row, "found", 2.0 * most)))
-        flops = ratios(runs, searcher, groups["all"], lambda row: float(row["flops"]))
+            cells.append(ratios(runs, searcher, inside, lambda row: effort(row, "found")))
+        flops = ratios(runs, searcher, groups["all"], lambda row: effort(row, "flops"))
         print(
             f"| {searcher} | {share([row['found'] is not None for row in own])} | "
             f"{interval([row['best'] for row in own])} | {fmean(row['last'] for row in own):.3f} | "
@@ -201,23 +199,19 @@ def banked() -> None:
 
 
 def searched(within: Mapping[int, Row], groups: Mapping[str, Sequence[Row]], after: Sequence[int]) -> None:
-    """Print how searches of a recorded space went, a line a searcher."""
+    """Print how searches of a recorded space went, a line a searcher; evaluations count probes in parts."""
     top = max(own["search"]["accuracy"] for own in within.values())
     regret = " | ".join(f"regret after {n}" if n == after[0] else str(n) for n in after)
-    print(f"| searcher | found | median trials | {regret} | held out [95 %] | FLOPs to find |")
+    print(f"| searcher | found | median evaluations | {regret} | held out [95 %] | FLOPs to find |")
     print("|---" * (5 + len(after)) + "|")
     for searcher, own in groups.items():
-        curves = [bests(row, within) for row in own]
-        first = [next((n for n, place in enumerate(c) if accuracy(within, place) >= top - 1e-9), None) for c in curves]
-        took = median(math.inf if n is None else n + 1 for n in first)
-        flops = median(math.inf if n is None else row["measured"][n][1] for n, row in zip(first, own, strict=True))
-        regrets = [fmean(top - accuracy(within, c[min(n, len(c)) - 1]) for c in curves) for n in after]
-        held = [within[c[-1]]["held_out"]["accuracy"] if c[-1] in within else 0.0 for c in curves]
-        when, spent = ("not" if math.isinf(flops) else text for text in (f"{took:.0f}", f"{flops:.2e}"))
-        lost = " | ".join(f"{own:.3f}" for own in regrets)
-        print(
-            f"| {searcher} | {share([n is not None for n in first])} | {when} | {lost} | {interval(held)} | {spent} |"
-        )
+        ends = [next((m for m in row["measured"] if accuracy(within, m[0]) >= top - 1e-9), None) for row in own]
+        took, flops = (median(math.inf if end is None else end[of] for end in ends) for of in (1, 2))
+        lost = " | ".join(f"{fmean(top - accuracy(within, best(row, within, n)) for row in own):.3f}" for n in after)
+        last = [best(row, within, math.inf) for row in own]
+        held = interval([within[place]["held_out"]["accuracy"] if place in within else 0.0 for place in last])
+        when, spent = ("not" if math.isinf(flops) else text for text in (f"{took:.0f}", f"{flops:.1e}"))
+        print(f"| {searcher} | {share([end is not None for end in ends])} | {when} | {lost} | {held} | {spent} |")
 
 
 def figure() -> None:
@@ -238,11 +232,11 @@ def figure() -> None:
     top = max(own["search"]["accuracy"] for own in within.values())
     found = rows("banked.jsonl")
     for name in LINES:
-        curves = [bests(row, within) for row in found if row["searcher"] == name]
-        most = max(map(len, curves))
-        regrets = [fmean(top - accuracy(within, own[min(n, len(own) - 1)]) for own in curves) for n in range(most)]
-        right.plot(range(1, most + 1), regrets, color=LINES[name], label=name)
-    right.set(xlabel="graphs measured", ylabel="mean regret in accuracy", ylim=(0, None))
+        own = [row for row in found if row["searcher"] == name]
+        most = own[0]["most"]
+        regrets = [fmean(top - accuracy(within, best(row, within, n)) for row in own) for n in range(most + 1)]
+        right.plot(regrets, color=LINES[name], label=name)
+    right.set(xlabel="evaluations, probes counted in parts", ylabel="mean regret in accuracy", ylim=(0, None))
     right.set_title("181 recorded graphs of two models", fontsize="medium")
     left.legend(frameon=False, fontsize="small")
     drawing.savefig(HERE / "races.png", dpi=90)
@@ -255,14 +249,10 @@ def space() -> tuple[list[Row], dict[int, Row]]:
     return truth, {place: own for place, own in enumerate(truth) if bound is None or own["flops"] <= bound}
 
 
-def bests(row: Row, within: Mapping[int, Row]) -> list[int]:
-    """The place of the best graph within the budget after each trial; -1 for none yet."""
-    best, found = -1, list[int]()
-    for place, _ in row["measured"]:
-        if place in within and accuracy(within, place) > accuracy(within, best):
-            best = place
-        found.append(best)
-    return found
+def best(row: Row, within: Mapping[int, Row], evaluations: float) -> int:
+    """The place of the best graph within the budget after so many evaluations; -1 for none."""
+    seen = [place for place, after, _ in row["measured"] if after <= evaluations and place in within]
+    return max(seen, key=lambda place: accuracy(within, place), default=-1)
 
 
 def accuracy(within: Mapping[int, Row], place: int) -> float:

@@ -12,7 +12,7 @@ from apportion.envs.stage import Example
 from apportion.evaluators import EVALUATORS, judge
 from apportion.evaluators.answers import Evaluator
 from apportion.evaluators.judge import JudgeError
-from apportion.evaluators.judged import bare, names, rows
+from apportion.evaluators.judged import ReasoningGym, bare, names, rows
 
 
 async def told(evaluator: Evaluator, answer: str, target: object) -> float:
@@ -146,6 +146,25 @@ def test_a_row_that_would_be_made_otherwise_is_an_error(gym: Evaluator) -> None:
     (row,) = asyncio.run(made("chain_sum", 1, 5))
     with pytest.raises(JudgeError, match=r"^a row must be made as it was, but this version .* 'row' .* make the file"):
         asyncio.run(told(gym, row["answer"], {**row["made"], "sha256": "0" * 16}))
+
+
+@pytest.mark.parametrize(
+    ("change", "law"),
+    [
+        ({"sha256": "0" * 16}, "^a row must be made as it was"),
+        ({"size": 0}, r"^a row must be made again within 5 s and 1 GB to be scored, but 'second' is not; leave it out"),
+        ({"dataset": "composite"}, r"^a row must be made again .*"),
+        ({"dataset": "countdwn"}, "^a data set must be one of reasoning-gym's"),
+    ],
+)
+def test_every_row_is_checked_beforehand(change: dict[str, Any], law: str) -> None:
+    pytest.importorskip("reasoning_gym")
+    gym = ReasoningGym("target")
+    (row,) = asyncio.run(made("chain_sum", 1, 5))
+    good, bad = Example("first", {"target": row["made"]}), Example("second", {"target": {**row["made"], **change}})
+    asyncio.run(gym.check([good, good]))
+    with pytest.raises(JudgeError, match=law):
+        asyncio.run(gym.check([good, bad]))
 
 
 def test_what_makes_no_rows_is_said(gym: Evaluator) -> None:

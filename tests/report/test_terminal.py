@@ -7,6 +7,7 @@ import io
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from html import escape
 from pathlib import Path
 
 import pytest
@@ -18,12 +19,14 @@ from apportion.agent.tts.history import Origin, Source, Tried
 from apportion.api import Result
 from apportion.build import build
 from apportion.report.agency import Agency, Followed
+from apportion.report.html import to_html
 from apportion.report.summary import Summary
 from apportion.report.terminal import (
     MOST_GUIDELINES,
     LiveView,
     guidelines_table,
     losses,
+    named,
     number,
     show,
     spread,
@@ -97,11 +100,14 @@ def test_no_number_is_cut_and_none_is_wrapped(result: Result, width: int) -> Non
 
 def test_a_baseline_over_the_budget_is_marked(result: Result) -> None:
     first, *others = result.summary.baselines
-    over = replace(first, state="infeasible")
+    over = replace(first, state="infeasible", violations={"flops": 0.5})
     trials = [over if trial.number == first.number else trial for trial in result.summary.trials]
     text = printed(replace(result.summary, trials=trials), 160)
     assert text.count("(over the budget)") == 1 and f"{first.label} (over the budget): " in text
     assert others and "(over the budget)" not in printed(result.summary, 160)
+    assert f"{escape(first.label)} (over the budget): " in to_html(replace(result.summary, trials=trials))
+    assert named(replace(over, violations={"failures": 0.1})).startswith(f"{first.label} (too many failures): ")
+    assert named(replace(over, baseline=False)) == describe(over)
 
 
 def test_metrics_for_which_there_is_no_room_are_named(result: Result) -> None:

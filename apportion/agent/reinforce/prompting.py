@@ -17,6 +17,7 @@ from apportion.agent.reinforce.mixes import shown, spread
 from apportion.agent.reinforce.settings import INSIGHTS
 from apportion.envs.worker import Message
 from apportion.graphs.graph import Graph, Node
+from apportion.graphs.notation import EDGES, rows_of
 from apportion.graphs.notation import pattern as graph_pattern
 from apportion.graphs.probabilistic.table import pattern as table_pattern
 from apportion.graphs.slots import SlotStage
@@ -110,7 +111,8 @@ def update_schema(space: SearchSpace, *, roles: bool = True) -> dict[str, Any]:
         roles: whether they may be given.
     """
     leave_out = () if roles else ("role",)
-    table, graph = (_lines(of(space, leave_out)) for of in (table_pattern, graph_pattern))
+    most = len(rows_of(space))
+    table, graph = (_lines(of(space, leave_out), most) for of in (table_pattern, graph_pattern))
     either = {"anyOf": [{"type": "null"}, graph]}
     return _object({"table": table, "graph": either, "expected": {"type": ["number", "null"]}})
 
@@ -120,8 +122,8 @@ def sections(*texts: str) -> str:
     return "\n\n".join(text for text in texts if text)
 
 
-def _lines(pattern: str) -> dict[str, Any]:
-    return {"type": "array", "items": {"type": "string", "pattern": pattern}}
+def _lines(pattern: str, most: int) -> dict[str, Any]:
+    return {"type": "array", "items": {"type": "string", "pattern": pattern}, "maxItems": most}
 
 
 def _object(properties: Mapping[str, Any]) -> dict[str, Any]:
@@ -172,8 +174,9 @@ def _example(brief: Brief) -> str:
     """A line of a graph, with nothing in it that could be copied; what is left out of it stays as it is."""
     slotted = [stage for stage in brief.space.stages if isinstance(stage, SlotStage)]
     stage = next((stage for stage in slotted if stage.roles), slotted[0])  # without roles slots read no other
-    role = "; role ROLE" if stage.roles and brief.roles else ""
-    return f"{stage.name}.1: model MODEL{role}; to {'SLOT, ' if stage.roles else ''}final"
+    row = rows_of(brief.space)[f"{stage.name}.1"]
+    keys = "; ".join(f"{key} {key.upper()}" for key in row.choices if key != "role" or brief.roles)
+    return f"{stage.name}.1: {keys}; {EDGES} {'SLOT, ' if stage.roles else ''}final"
 
 
 def _filled(template: str, **values: str) -> str:

@@ -13,7 +13,7 @@ BEST = 3  # allocations that are told
 
 
 def distilled(history: History, allocations: Allocations) -> str:
-    """The best allocations of a study and which insights held there, a line each; empty where nothing was measured."""
+    """The best allocations of a study and what was seen of the insights, a line each; empty if nothing was measured."""
     leaders = best(history)
     if not leaders:
         return ""

@@ -17,13 +17,13 @@ from collections.abc import Collection, Iterator, Mapping
 import networkx as nx
 
 from apportion.errors import GraphError
-from apportion.graphs.notation import EDGES, Row, either, escaped, rows_of
+from apportion.graphs.notation import EDGES, Row, either, escaped, rows_of, some
 from apportion.graphs.parameters import Value
 from apportion.graphs.probabilistic.distribution import ProbabilisticGraph
 from apportion.graphs.slots import FINAL, NO, YES, SlotStage
 from apportion.graphs.space import MOST_TEXT, SearchSpace, few
 
-SHARE = r"[01](\.[0-9]{1,4})?"  # as it is asked for; more is read, and less than 1.5
+SHARE = r"(0(\.[0-9]{1,4})?|1(\.0{1,4})?)"  # as it is asked for; more forms are read
 NUMBER = r"[0-9]+(\.[0-9]*)?|\.[0-9]+"
 MOST_FREE = 0.99  # shown of an edge in free order: 1 would say that the other way is closed
 
@@ -54,7 +54,8 @@ def to_table(distribution: ProbabilisticGraph) -> str:
 def pattern(space: SearchSpace, leave_out: Collection[str] = ()) -> str:
     """A regular expression (ECMA 262) of the lines of a table, for servers that hold a model to a JSON schema.
 
-    It does not say that the probabilities of a choice sum to 1.
+    Groups stand in the order of `to_table`, each once. It does not say that the probabilities of a choice sum to 1, nor
+    that a value stands once.
 
     Args:
         leave_out: keys that lines may not give.
@@ -64,13 +65,13 @@ def pattern(space: SearchSpace, leave_out: Collection[str] = ()) -> str:
         of = {key: [*map(str, space.parameters[name].values)] for key, name in row.choices.items()}
         of |= {EDGES: [*row.edges]} if row.edges else {}
         groups = [
-            f"{escaped(key)} {either(values)}={SHARE}(, {either(values)}={SHARE})*"
+            f"{escaped(key)} {some(f'{either(values)}={SHARE}', len(values))}"
             for key, values in of.items()
             if key not in leave_out
         ]
         if groups:
-            any_ = f"({'|'.join(groups)})"
-            lines.append(f"{escaped(head)}: {any_}(; {any_})*")
+            *others, last = groups
+            lines.append(f"{escaped(head)}:{''.join(f'( {own};)?' for own in others)}( {last};?)?")
     return f"^({'|'.join(lines)})$"
 
 

@@ -67,21 +67,30 @@ def test_the_pattern_is_of_every_line_of_a_table(distribution: ProbabilisticGrap
     for line in to_table(distribution).splitlines():
         head, _, rest = line.partition(": ")
         assert of_line.search(line), line
-        assert all(of_line.search(f"{head}: {group}") for group in rest.split("; "))
-        assert not of_line.search(f"{line};") and not of_line.search(head) and not of_line.search(f"x{line}")
+        assert all(of_line.search(f"{head}: {group};") for group in rest.split("; "))
+        assert not of_line.search(f"{line} ") and not of_line.search(head) and not of_line.search(f"x{line}")
 
 
 @pytest.mark.parametrize(
-    "line", ["small 3", "solve.1: model small", "solve.1: model huge=0.5", "solve.1: to 2=.5", "solve.1: to 2=2"]
+    "line",
+    [
+        "small 3",
+        "solve.1: model small",
+        "solve.1: model huge=0.5",
+        "solve.1: to 2=.5",
+        "solve.1: to 2=1.7",
+        "solve.1: model small=1; model small=1",
+        "solve.1: model small=0.5, small=0.2, small=0.2, small=0.1",
+    ],
 )
 def test_what_is_no_line_of_a_table_does_not_fit_the_pattern(line: str) -> None:
     assert not re.search(pattern(SPACE), line)
 
 
 def test_keys_may_be_left_out_of_the_pattern() -> None:
-    line = "solve.1: model small=1.00; role refiner=1.00"
+    line = "solve.1: model small=1.00; role refiner=1.00;"
     assert re.search(pattern(SPACE), line) and not re.search(pattern(SPACE, ["role"]), line)
-    assert re.search(pattern(SPACE, ["role"]), "solve.1: model small=1.00")
+    assert re.search(pattern(SPACE, ["role"]), "solve.1: model small=1.00;")
 
 
 def test_many_values_get_more_decimals() -> None:
