@@ -114,18 +114,28 @@ def overall(
             + " | ".join(cells)
             + f" | {flops} | {median(row['s'] for row in own):.1f} |"
         )
+    base = "both, unscreened"
+    found_by = [
+        f"{name} {ratios(runs, f'{name}, unscreened', groups['all'], lambda row: effort(row, 'found'), base)}"
+        for name in ("text only", "gradient only", "textgrad", "maao")
+    ]
+    print(f"\nWithout screening, of the evaluations of `both`: {', '.join(found_by)}.")
 
 
 def ratios(
-    runs: Mapping[tuple[str, str, int], Row], searcher: str, inside: Callable[[str], bool], of: Callable[[Row], float]
+    runs: Mapping[tuple[str, str, int], Row],
+    searcher: str,
+    inside: Callable[[str], bool],
+    of: Callable[[Row], float],
+    other: str = "both",
 ) -> str:
-    """Geometric mean of a searcher's effort over that of `both` with the same seed on the same problem."""
+    """Geometric mean of a searcher's effort over that of another with the same seed on the same problem."""
     pairs = [
-        (of(row), of(runs["both", case, seed]))
+        (of(row), of(runs[other, case, seed]))
         for (name, case, seed), row in runs.items()
-        if name == searcher and inside(case) and ("both", case, seed) in runs
+        if name == searcher and inside(case) and (other, case, seed) in runs
     ]
-    return "1" if searcher == "both" else geometric([one / other for one, other in pairs])
+    return "1" if searcher == other else geometric([one / two for one, two in pairs])
 
 
 def ordered(found: Sequence[Row]) -> list[str]:
