@@ -44,7 +44,7 @@ def run(job: tuple[str, str, int, int, str]) -> dict[str, object]:
 def main() -> None:
     """Run what is left to run and append the results, a line each."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--most", type=int, default=60)
     parser.add_argument("--searchers", nargs="*", default=list(RACED))
