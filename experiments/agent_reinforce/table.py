@@ -25,6 +25,7 @@ from apportion.testing.pairs import pairs
 
 HERE = Path(__file__).parent
 RESAMPLES = 4000
+BY_PROBLEM = ("both", "text only", "gradient only", "both, unscreened", "reinforce", "tpe", "nsga2", "random")
 BY_MODEL = "both, by a model"
 LINES = {
     "both": "#0072B2", "gradient only": "#56B4E9", "reinforce": "#009E73", "nsga2": "#CC79A7", "tpe": "#D55E00",
@@ -75,11 +76,11 @@ def race() -> None:
         by[row["case"], row["searcher"]].append(row)
     overall(found, searchers, cases, by)
     print("\nFound of all runs, and median evaluations (probes counted in parts):\n")
-    print("| problem | " + " | ".join(searchers) + " |")
-    print("|---" * (len(searchers) + 1) + "|")
+    print("| problem | " + " | ".join(BY_PROBLEM) + " |")
+    print("|---" * (len(BY_PROBLEM) + 1) + "|")
     for case in cases:
         cells = []
-        for searcher in searchers:
+        for searcher in BY_PROBLEM:
             own = by[case, searcher]
             most = own[0]["most"]
             middle = median([row["found"] if row["found"] is not None else math.inf for row in own])
