@@ -92,7 +92,7 @@ agent-reinforce: .venv/test
 
 agent-wiring: .venv/test
 	$(BIN)/apportion models pull qwen2.5-coder-0.5b-instruct qwen2.5-coder-1.5b-instruct
-	$(BIN)/python $(GRAPHS)/banked.py --record --searchers "both, by a model" --seeds 3 --out $(GRAPHS)/banked.jsonl
+	$(BIN)/python $(GRAPHS)/banked.py --record --searchers "both, by a model" --seeds 3 --most 20 --out $(GRAPHS)/banked.jsonl
 	$(BIN)/apportion run $(GRAPHS)/live.yaml --out runs/agent-reinforce
 	$(BIN)/python $(GRAPHS)/live.py runs/agent-reinforce
 

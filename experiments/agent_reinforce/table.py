@@ -198,7 +198,7 @@ def banked() -> None:
         return
     most, seeds = by_model[0]["most"], {row["seed"] for row in by_model}
     print(f"\nThe first {most} trials of seeds {', '.join(map(str, sorted(seeds)))}:\n")
-    first = [{**row, "measured": row["measured"][:most]} for row in found if row["seed"] in seeds]
+    first = [{**row, "most": most, "measured": row["measured"][:most]} for row in found if row["seed"] in seeds]
     names = (BY_MODEL, "both", "gradient only", "random")
     groups = {name: [row for row in first if row["searcher"] == name] for name in names}
     searched(within, groups, (10, most))
@@ -213,16 +213,29 @@ def searched(within: Mapping[int, Row], groups: Mapping[str, Sequence[Row]], aft
     """Print how searches of a recorded space went, a line a searcher; evaluations count probes in parts."""
     top = max(own["search"]["accuracy"] for own in within.values())
     regret = " | ".join(f"regret after {n}" if n == after[0] else str(n) for n in after)
-    print(f"| searcher | found | median evaluations | {regret} | held out [95 %] | FLOPs to find |")
-    print("|---" * (5 + len(after)) + "|")
+    print(
+        f"| searcher | found | median evaluations | of those of `both` | {regret} | held out [95 %] | FLOPs to find |"
+    )
+    print("|---" * (6 + len(after)) + "|")
+
+    def end(row: Row) -> list[float] | None:
+        return next((own for own in row["measured"] if accuracy(within, own[0]) >= top - 1e-9), None)
+
+    def took_by(row: Row) -> float:
+        found = end(row)
+        return 2.0 * row["most"] if found is None else found[1]
+
+    both = {row["seed"]: took_by(row) for row in groups["both"]}
     for searcher, own in groups.items():
-        ends = [next((m for m in row["measured"] if accuracy(within, m[0]) >= top - 1e-9), None) for row in own]
-        took, flops = (median(math.inf if end is None else end[of] for end in ends) for of in (1, 2))
+        ends = [end(row) for row in own]
+        ratio = "1" if searcher == "both" else geometric([took_by(row) / both[row["seed"]] for row in own])
+        took, flops = (median(math.inf if found is None else found[of] for found in ends) for of in (1, 2))
         lost = " | ".join(f"{fmean(top - accuracy(within, best(row, within, n)) for row in own):.3f}" for n in after)
         last = [best(row, within, math.inf) for row in own]
         held = interval([within[place]["held_out"]["accuracy"] if place in within else 0.0 for place in last])
         when, spent = ("not" if math.isinf(flops) else text for text in (f"{took:.0f}", f"{flops:.1e}"))
-        print(f"| {searcher} | {share([end is not None for end in ends])} | {when} | {lost} | {held} | {spent} |")
+        said = share([found is not None for found in ends])
+        print(f"| {searcher} | {said} | {when} | {ratio} | {lost} | {held} | {spent} |")
 
 
 def figure() -> None:
