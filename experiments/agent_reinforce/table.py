@@ -26,7 +26,6 @@ from apportion.testing.pairs import pairs
 HERE = Path(__file__).parent
 RESAMPLES = 4000
 BY_PROBLEM = ("both", "text only", "gradient only", "both, unscreened", "reinforce", "tpe", "nsga2", "random")
-BY_MODEL = "both, by a model"
 LINES = {
     "both": "#0072B2", "gradient only": "#56B4E9", "reinforce": "#009E73", "nsga2": "#CC79A7", "tpe": "#D55E00",
     "gptswarm": "#E69F00", "random": "#999999",
@@ -69,12 +68,12 @@ def effort(row: Row, key: str) -> float:
 def race() -> None:
     """Evaluations and FLOPs until the best graph was found, on each problem and over all."""
     found = rows("results.jsonl")
-    cases = list(dict.fromkeys(row["case"] for row in sorted(found, key=lambda r: 0)))
+    cases = list(dict.fromkeys(row["case"] for row in found))
     searchers = ordered(found)
     by: dict[tuple[str, str], list[Row]] = defaultdict(list)
     for row in found:
         by[row["case"], row["searcher"]].append(row)
-    overall(found, searchers, cases, by)
+    overall(found, searchers)
     print("\nFound of all runs, and median evaluations (probes counted in parts):\n")
     print("| problem | " + " | ".join(BY_PROBLEM) + " |")
     print("|---" * (len(BY_PROBLEM) + 1) + "|")
@@ -89,9 +88,7 @@ def race() -> None:
         print(f"| {case} | " + " | ".join(cells) + " |")
 
 
-def overall(
-    found: Sequence[Row], searchers: Sequence[str], cases: Sequence[str], by: Mapping[tuple[str, str], Sequence[Row]]
-) -> None:
+def overall(found: Sequence[Row], searchers: Sequence[str]) -> None:
     """Each searcher against `both`, run by run: those that obey the insights, those that break one, and all."""
     runs = {(row["searcher"], row["case"], row["seed"]): row for row in found}
     groups: dict[str, Callable[[str], bool]] = {
@@ -188,10 +185,12 @@ def fronts() -> None:
 
 
 def banked() -> None:
-    """On recorded outcomes: trials and spend until the best graph within the budget was measured, and regret."""
+    """On recorded outcomes: evaluations and spend until the best graph within the budget was measured, and regret."""
+    from banked import BY_MODEL
+
     found = rows("banked.jsonl")
     truth, within = space()
-    top = max(own["search"]["accuracy"] for own in within.values())
+    top = most_accurate(within)
     print(f"{len(truth)} graphs, {len(within)} within the budget, the best right in {top:.3f} of the search split.\n")
     searched(within, {name: [row for row in found if row["searcher"] == name] for name in ordered(found)}, (10, 20, 40))
     if not (by_model := [row for row in found if row["searcher"] == BY_MODEL]):
@@ -211,7 +210,7 @@ def banked() -> None:
 
 def searched(within: Mapping[int, Row], groups: Mapping[str, Sequence[Row]], after: Sequence[int]) -> None:
     """Print how searches of a recorded space went, a line a searcher; evaluations count probes in parts."""
-    top = max(own["search"]["accuracy"] for own in within.values())
+    top = most_accurate(within)
     regret = " | ".join(f"regret after {n}" if n == after[0] else str(n) for n in after)
     print(
         f"| searcher | found | median evaluations | of those of `both` | {regret} | held out [95 %] | FLOPs to find |"
@@ -253,7 +252,7 @@ def figure() -> None:
     left.set(xlabel="evaluations, probes counted in parts", ylabel="% of runs that found the best graph", ylim=(0, 100))
     left.set_title("12 synthetic problems (scripted agent)", fontsize="medium")
     _, within = space()
-    top = max(own["search"]["accuracy"] for own in within.values())
+    top = most_accurate(within)
     found = rows("banked.jsonl")
     for name in LINES:
         own = [row for row in found if row["searcher"] == name]
@@ -282,6 +281,11 @@ def best(row: Row, within: Mapping[int, Row], evaluations: float) -> int:
 def accuracy(within: Mapping[int, Row], place: int) -> float:
     """On the search split, of a graph by its place; 0 for none."""
     return float(within[place]["search"]["accuracy"]) if place in within else 0.0
+
+
+def most_accurate(within: Mapping[int, Row]) -> float:
+    """Accuracy of the best graph on the search split."""
+    return max(accuracy(within, place) for place in within)
 
 
 def main() -> None:
